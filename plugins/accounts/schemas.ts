@@ -1,0 +1,55 @@
+import { type Static, Type } from "typebox";
+import { Nullable } from "../../src/http/paging.ts";
+import type { AccountRow } from "./store.ts";
+
+export const Username = Type.String({
+  pattern: "^[A-Za-z0-9._]{3,30}$",
+  description: "3 to 30 of a-z, 0-9, dot and underscore; capitals are taken as small letters",
+});
+export const Email = Type.String({ pattern: "^[^\\s@]+@[^\\s@]+$", maxLength: 254 });
+export const Password = Type.String({ minLength: 8, maxLength: 256 });
+export const DisplayName = Type.String({ maxLength: 60, pattern: "^[^\\p{Cc}]*$" });
+export const Bio = Type.String({ maxLength: 500 });
+
+/** A user wherever one is listed. */
+export const User = Type.Object({
+  id: Type.String(),
+  username: Type.String(),
+  display_name: Nullable(Type.String()),
+  avatar_url: Nullable(Type.String()),
+});
+export type User = Static<typeof User>;
+
+/** One's own account. */
+export const Account = Type.Object({
+  ...User.properties,
+  bio: Nullable(Type.String()),
+  is_private: Type.Boolean(),
+  email: Type.String(),
+  post_count: Type.Integer(),
+  follower_count: Type.Integer(),
+  following_count: Type.Integer(),
+  created_at: Type.String({ format: "date-time" }),
+});
+export type Account = Static<typeof Account>;
+
+export const SignedIn = Type.Object({ user: Account, token: Type.String() });
+
+export const UserParams = Type.Object({ username: Type.String() });
+
+export function toUser(row: Pick<AccountRow, "id" | "username" | "display_name">): User {
+  return { id: row.id, username: row.username, display_name: row.display_name, avatar_url: null };
+}
+
+export function toAccount(row: AccountRow): Account {
+  return {
+    ...toUser(row),
+    bio: row.bio,
+    is_private: row.is_private,
+    email: row.email,
+    post_count: row.post_count,
+    follower_count: row.follower_count,
+    following_count: row.following_count,
+    created_at: row.created_at.toISOString(),
+  };
+}

@@ -1,0 +1,3 @@
+import { defineError } from "../../src/http/errors.ts";
+
+export const cannotFollowSelf = defineError("CANNOT_FOLLOW_SELF", 422, "You cannot follow yourself.");

@@ -1,0 +1,461 @@
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import fc from "fast-check";
+import { pino } from "pino";
+import sharp from "sharp";
+import t from "tap";
+import {
+  bomb,
+  CORNERS,
+  colourAt,
+  difference,
+  largePhoto,
+  pdf,
+  picture,
+  SECRET,
+  svg,
+  truncated,
+} from "../../../test/support/pictures.ts";
+import { readDimensions, sniffPicture } from "../sniff.ts";
+import { measureRenditions } from "./bench.ts";
+import { createDecoderPool, DecoderClosedError, type DecoderPoolOptions } from "./pool.ts";
+import type { Rendered, RenditionName } from "./protocol.ts";
+import { renderPicture, shapedSize } from "./render.ts";
+
+const LIMITS = { maxPixels: 50e6 };
+const dir = t.testdir();
+let files = 0;
+
+/** A new file with its own output directory. */
+async function stage(content: Buffer): Promise<{ input: string; output: string }> {
+  const name = `${files++}`;
+  const input = join(dir, `${name}.jpg`);
+  const output = join(dir, `${name}.out`);
+  await Promise.all([writeFile(input, content), mkdir(output)]);
+  return { input, output };
+}
+
+async function rendered(content: Buffer): Promise<Rendered> {
+  const { input, output } = await stage(content);
+  return renderPicture(input, output, LIMITS);
+}
+
+function fileOf({ renditions }: Rendered, name: RenditionName): Promise<Buffer> {
+  const found = renditions.find((rendition) => rendition.name === name);
+  return found ? readFile(found.path) : Promise.reject(new Error(`no ${name}`));
+}
+
+function sizesOf({ renditions }: Rendered): Record<string, string> {
+  return Object.fromEntries(renditions.map(({ name, width, height }) => [name, `${width}x${height}`]));
+}
+
+function near(actual: readonly number[], expected: readonly number[], within: number): boolean {
+  return expected.every((value, i) => Math.abs(value - (actual[i] ?? Number.NaN)) <= within);
+}
+
+/** The corners that do not have their colour. */
+async function wrongCorners(file: Buffer): Promise<string[]> {
+  const places = [
+    ["topLeft", 0.2, 0.2],
+    ["topRight", 0.8, 0.2],
+    ["bottomLeft", 0.2, 0.8],
+    ["bottomRight", 0.8, 0.8],
+  ] as const;
+  const wrong: string[] = [];
+  for (const [corner, x, y] of places) {
+    const colour = await colourAt(file, x, y);
+    if (!near(colour, CORNERS[corner], 30)) wrong.push(`${corner}: ${colour}`);
+  }
+  return wrong;
+}
+
+t.test("renditions", async (t) => {
+  await t.test("of every format: four WebP files, hashed, as described", async (t) => {
+    for (const format of ["jpeg", "png", "webp", "gif", "avif"] as const) {
+      const result = await rendered(await picture({ format, width: 1500, height: 1200 }));
+      t.match(result, { width: 1500, height: 1200, animated: false, thumbhash: /^[A-Za-z0-9+/]{20,}=*$/ });
+      t.same(sizesOf(result), { thumbnail: "150x150", small: "320x320", medium: "640x512", large: "1080x864" });
+      for (const { name, width, height, bytes, sha256 } of result.renditions) {
+        const file = await fileOf(result, name);
+        const header = await sharp(file).metadata();
+        t.match(header, { format: "webp", width, height, depth: "uchar", space: "srgb" });
+        t.equal(file.length, bytes);
+        t.match(sha256, /^[0-9a-f]{64}$/);
+      }
+      t.same(await wrongCorners(await fileOf(result, "large")), []);
+      t.same(await wrongCorners(await fileOf(result, "thumbnail")), []);
+    }
+  });
+
+  await t.test("the eight orientations look the same, and their metadata is gone", async (t) => {
+    const options = { width: 900, height: 600, gps: true, quality: 95 };
+    const upright = await rendered(await picture(options));
+    const hashes = new Set<string>();
+    for (let orientation = 1; orientation <= 8; orientation++) {
+      const original = await picture({ ...options, orientation });
+      t.ok(original.includes(SECRET) && original.includes("Exif"), "the original has what must go");
+      const result = await rendered(original);
+      t.match(result, { width: 900, height: 600 });
+      for (const name of ["thumbnail", "small", "medium", "large"] as const) {
+        const file = await fileOf(result, name);
+        const apart = await difference(file, await fileOf(upright, name));
+        t.ok(apart < 3, `orientation ${orientation}, ${name}: ${apart}`);
+        for (const trace of [SECRET, "EXIF", "Exif", "XMP ", "ICCP", "GPS"]) t.notOk(file.includes(trace), trace);
+      }
+      t.same(await wrongCorners(await fileOf(result, "large")), []);
+      hashes.add(result.thumbhash.slice(0, 4));
+    }
+    t.ok(hashes.size <= 2, "thumbhashes differ by rounding at most");
+  });
+
+  await t.test("shapes", async (t) => {
+    for (const [size, large, medium] of [
+      [[1, 1], "1x1", "1x1"],
+      [[3, 100], "3x3", "3x3"],
+      [[100, 80], "100x80", "100x80"],
+      [[4000, 400], "764x400", "640x336"],
+      [[300, 2400], "300x375", "300x375"],
+      [[1200, 1800], "864x1080", "512x640"],
+      [[2000, 1000], "1080x566", "640x336"],
+    ] as const) {
+      const [width, height] = size;
+      const result = await rendered(await picture({ width, height }));
+      t.match(result, { width, height });
+      t.same(sizesOf(result), { thumbnail: "150x150", small: "320x320", medium, large }, `${width}x${height}`);
+    }
+    // The middle is what is kept: in a panorama of two halves they meet in the centre.
+    const panorama = await fileOf(await rendered(await picture({ width: 4000, height: 400 })), "large");
+    t.same(await wrongCorners(panorama), []);
+
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 9000 }), fc.integer({ min: 1, max: 9000 }), (width, height) => {
+        for (const side of [640, 1080]) {
+          const shown = shapedSize({ width, height }, side);
+          const ratio = shown.width / shown.height;
+          if (shown.width < 1 || shown.height < 1 || shown.width > width || shown.height > height) return false;
+          if (Math.max(shown.width, shown.height) > side || ratio < 0.8 || ratio > 1.91) return false;
+        }
+        return true;
+      }),
+    );
+  });
+
+  await t.test("colours, depth, alpha and animation", async (t) => {
+    const plain = await fileOf(await rendered(await picture()), "large");
+    for (const [what, options, within] of [
+      ["Display P3", { profile: "p3" }, 3],
+      ["CMYK", { profile: "cmyk" }, 20],
+      ["16 bits", { format: "png", depth: 16 }, 3],
+      ["progressive", { progressive: true }, 2],
+    ] as const) {
+      const apart = await difference(await fileOf(await rendered(await picture(options)), "large"), plain);
+      t.ok(apart <= within, `${what}: ${apart}`);
+    }
+    const grey = await fileOf(await rendered(await picture({ grey: true })), "small");
+    const [red, green, blue] = await colourAt(grey, 0.2, 0.2);
+    t.ok(Math.abs(red - green) < 3 && Math.abs(green - blue) < 3, "grey stays grey");
+
+    for (const format of ["png", "webp", "avif", "gif"] as const) {
+      const file = await fileOf(await rendered(await picture({ format, alpha: true })), "medium");
+      t.ok((await colourAt(file, 0.5, 0.5))[3] < 10, `${format}: the middle is transparent`);
+      t.equal((await colourAt(file, 0.2, 0.2))[3], 255, `${format}: the rest is not`);
+    }
+    for (const format of ["gif", "webp"] as const) {
+      const result = await rendered(await picture({ format, width: 320, height: 320, frames: 3 }));
+      t.match(result, { animated: true, width: 320, height: 320 });
+      t.same(await wrongCorners(await fileOf(result, "large")), []);
+    }
+  });
+});
+
+t.test("what is refused, and why", async (t) => {
+  const refused = async (content: Buffer, code: string, what: string) => {
+    const { input, output } = await stage(content);
+    const start = performance.now();
+    await t.rejects(renderPicture(input, output, LIMITS), { name: "PictureError", code, detail: /./ }, what);
+    t.same(readdirSync(output), [], `${what}: nothing is written`);
+    return performance.now() - start;
+  };
+  await refused(svg(), "PICTURE_FORMAT_UNSUPPORTED", "SVG");
+  await refused(pdf(), "PICTURE_FORMAT_UNSUPPORTED", "PDF");
+  await refused(await picture({ format: "tiff" }), "PICTURE_FORMAT_UNSUPPORTED", "TIFF");
+  for (const [what, start] of [
+    ["JPEG XL", "\xff\x0a\xfa\x1f"],
+    ["JPEG XL in a container", "\0\0\0\x0cJXL \r\n\x87\n"],
+    ["raw vips", "\xb6\xa6\xf2\x08\x01\0\0\0\x01\0\0\0"],
+    ["PPM", "P6 4 4 255\n"],
+    ["FITS", "SIMPLE  =                    T"],
+    ["Radiance", "#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n"],
+    ["ImageMagick", "id=ImageMagick  version=1.0\nclass=DirectClass columns=1 rows=1\n\f\n:\x1a"],
+    ["BMP", "BM"],
+    ["nothing", ""],
+  ] as const) {
+    const content = start && Buffer.concat([Buffer.from(start, "latin1"), Buffer.alloc(4096)]);
+    await refused(Buffer.from(content), "PICTURE_FORMAT_UNSUPPORTED", what);
+  }
+  t.ok((await refused(bomb(), "PICTURE_TOO_LARGE", "30000 x 30000")) < 1000, "refused before it is decoded");
+  await refused(bomb(10_000, 5_001), "PICTURE_TOO_LARGE", "one row above 50 megapixels");
+  const largest = await rendered(bomb(10_000, 5_000));
+  t.match(largest, { width: 10_000, height: 5_000 }, "50 megapixels are taken");
+
+  for (const format of ["jpeg", "png", "webp", "gif", "avif"] as const) {
+    const whole = await picture({ format, width: 900, height: 700 });
+    for (const share of [0.02, 0.5, 0.98]) {
+      await refused(truncated(whole, share), "PICTURE_UNREADABLE", `${share} of a ${format}`);
+    }
+  }
+  await refused(truncated(await picture({ progressive: true })), "PICTURE_UNREADABLE", "half a progressive JPEG");
+  const whole = await picture({ width: 900, height: 700 });
+  const healed = Buffer.concat([truncated(whole), Buffer.from([0xff, 0xd9])]);
+  await refused(healed, "PICTURE_UNREADABLE", "half a JPEG with an end mark");
+
+  const trailing = Buffer.concat([whole, Buffer.from("a camera's own trailer")]);
+  t.match(await rendered(trailing), { width: 900 }, "bytes after the end do no harm");
+  const { output } = await stage(whole);
+  await t.rejects(renderPicture(join(dir, "absent"), output, LIMITS), { name: "Error" }, "no fault of the picture");
+});
+
+t.test("the pool", async (t) => {
+  const small = await picture({ width: 200, height: 150 });
+  /** Some seconds of work: many pixels, and no shrinking on load. */
+  const slow = bomb(7000, 7000);
+  const open = (options: Partial<DecoderPoolOptions> = {}) => {
+    const pool = createDecoderPool({
+      size: 1,
+      timeoutMs: 60_000,
+      maxRssBytes: 2 ** 31,
+      log: pino({ level: "silent" }),
+      ...LIMITS,
+      ...options,
+    });
+    t.teardown(() => pool.close());
+    return pool;
+  };
+  const until = async <T>(find: () => T | undefined): Promise<T> => {
+    for (;;) {
+      const found = find();
+      if (found !== undefined) return found;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  const children = (): number[] =>
+    readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  const isDecoder = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("decoder/child");
+  const decoders = () => children().filter(isDecoder);
+
+  await t.test("renders, and keeps its process", async (t) => {
+    const pool = open({ size: 2 });
+    t.equal(pool.size, 2);
+    t.same(decoders(), [], "started when needed");
+    const results = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const { input, output } = await stage(small);
+        return pool.render(input, output);
+      }),
+    );
+    t.equal(new Set(results.flatMap(({ renditions }) => renditions.map(({ path }) => path))).size, 24);
+    t.equal(decoders().length, 2);
+    const [pid] = decoders();
+    const environment = readFileSync(`/proc/${pid}/environ`, "latin1");
+    t.match(environment, /MALLOC_ARENA_MAX=2/);
+    t.notMatch(environment, /\0(HOME|PATH|USER|TINTYPE_\w+)=/, "nothing of the parent's environment");
+    t.equal(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[16], "10", "nice");
+    process.kill(pid ?? 0, "SIGTERM");
+    process.kill(pid ?? 0, "SIGINT");
+    const { input, output } = await stage(small);
+    await pool.render(input, output);
+    t.ok(decoders().includes(pid ?? 0), "signals to the group are the parent's affair");
+    await pool.close();
+    t.same(decoders(), []);
+    await t.rejects(pool.render(input, output), DecoderClosedError);
+  });
+
+  await t.test("a refusal reaches the caller with its code, and the process lives on", async (t) => {
+    const pool = open();
+    const bad = await stage(truncated(small));
+    await t.rejects(pool.render(bad.input, bad.output), {
+      code: "PICTURE_UNREADABLE",
+      message: "The picture is damaged or incomplete.",
+    });
+    await t.rejects(pool.render(join(dir, "absent"), bad.output), { name: "Error", message: /missing/ });
+    const [pid] = decoders();
+    const good = await stage(small);
+    t.match(await pool.render(good.input, good.output), { width: 200 });
+    t.same(decoders(), [pid]);
+    await pool.close();
+  });
+
+  await t.test("a crash costs its own file only", async (t) => {
+    const pool = open();
+    const victim = await stage(slow);
+    const next = await stage(small);
+    const crashed = t.rejects(pool.render(victim.input, victim.output), { code: "DECODER_CRASHED", detail: /SIGKILL/ });
+    const passed = pool.render(next.input, next.output);
+    const pid = await until(() => decoders()[0]);
+    process.kill(pid, "SIGKILL");
+    await crashed;
+    t.match(await passed, { width: 200 });
+    t.notOk(decoders().includes(pid));
+    process.kill(decoders()[0] ?? 0, "SIGKILL");
+    await until(() => (decoders().length === 0 ? true : undefined));
+    t.match(await pool.render(next.input, next.output), { width: 200 }, "one that died idle is replaced");
+    await pool.close();
+  });
+
+  await t.test("limits of time and memory", async (t) => {
+    const { input, output } = await stage(slow);
+    const impatient = open({ timeoutMs: 50 });
+    await t.rejects(impatient.render(input, output), { code: "PICTURE_TIMEOUT", detail: "after 50 ms" });
+    await impatient.close();
+    const narrow = open({ maxRssBytes: 10e6 });
+    await t.rejects(narrow.render(input, output), { code: "DECODER_CRASHED", detail: /bytes of memory/ });
+    await narrow.close();
+    t.same(decoders(), []);
+  });
+
+  await t.test("abort, running and waiting", async (t) => {
+    const pool = open();
+    const { input, output } = await stage(slow);
+    const [running, waiting] = [new AbortController(), new AbortController()];
+    const first = t.rejects(pool.render(input, output, running.signal), { message: "enough" });
+    const second = t.rejects(pool.render(input, output, waiting.signal), { message: "not needed" });
+    const good = await stage(small);
+    const third = pool.render(good.input, good.output);
+    waiting.abort(new Error("not needed"));
+    await second;
+    running.abort(new Error("enough"));
+    await first;
+    t.match(await third, { width: 200 });
+    await t.rejects(pool.render(input, output, AbortSignal.abort(new Error("too late"))), { message: "too late" });
+    await pool.close();
+  });
+
+  await t.test("closing waits for what runs and refuses what waits", async (t) => {
+    const pool = open();
+    const one = await stage(await largePhoto());
+    const two = await stage(small);
+    const running = pool.render(one.input, one.output);
+    const refused = t.rejects(pool.render(two.input, two.output), DecoderClosedError);
+    const closed = pool.close();
+    t.equal(pool.close(), closed);
+    await refused;
+    t.match(await running, { width: 2725 });
+    await closed;
+    t.same(decoders(), []);
+  });
+
+  await t.test("a child whose parent vanishes ends, and a closed pool lets its process end", async (t) => {
+    const { spawn } = await import("node:child_process");
+    const pool = join(import.meta.dirname, "pool.ts");
+    const script = (tail: string) => `
+      import { createDecoderPool } from ${JSON.stringify(pool)};
+      import { pino } from "pino";
+      const pool = createDecoderPool({ size: 1, timeoutMs: 60000, maxRssBytes: 2 ** 31, maxPixels: 50e6,
+        log: pino({ level: "silent" }) });
+      ${tail}`;
+    const run = (tail: string) =>
+      spawn(process.execPath, ["--input-type=module-typescript", "-e", script(tail)], {
+        cwd: import.meta.dirname,
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+    const good = await stage(small);
+    const [input, output] = [JSON.stringify(good.input), JSON.stringify(good.output)];
+    const tidy = run(`await pool.render(${input}, ${output}); await pool.close();`);
+    t.same((await once(tidy, "exit"))[0], 0);
+
+    const busy = await stage(slow);
+    const doomed = run(`pool.render(${JSON.stringify(busy.input)}, ${JSON.stringify(busy.output)});`);
+    const grandchild = await until(() => {
+      const found = readFileSync(`/proc/${doomed.pid}/task/${doomed.pid}/children`, "utf8").trim();
+      return found ? Number(found) : undefined;
+    });
+    doomed.kill("SIGKILL");
+    await until(() => {
+      try {
+        return /^State:\s+Z/m.test(readFileSync(`/proc/${grandchild}/status`, "utf8")) || undefined;
+      } catch {
+        return true;
+      }
+    });
+    t.pass("ended by itself");
+  });
+});
+
+t.test("sniffing", async (t) => {
+  for (const [format, contentType] of [
+    ["jpeg", "image/jpeg"],
+    ["png", "image/png"],
+    ["webp", "image/webp"],
+    ["gif", "image/gif"],
+    ["avif", "image/avif"],
+  ] as const) {
+    for (const options of [{}, { alpha: format !== "jpeg" }, { gps: format !== "gif" }, { frames: 2 }]) {
+      const frames = format === "gif" || format === "webp" ? options.frames : 1;
+      const file = await picture({ format, width: 333, height: 222, ...options, frames: frames ?? 1 });
+      t.same(sniffPicture(file), { format, contentType });
+      t.same(readDimensions(file, format), { width: 333, height: 222 }, `${format} ${JSON.stringify(options)}`);
+    }
+  }
+  const lossless = await sharp(await picture({ width: 333, height: 222 }))
+    .webp({ lossless: true })
+    .toBuffer();
+  t.same(readDimensions(lossless, "webp"), { width: 333, height: 222 });
+  t.same(readDimensions(bomb(), "png"), { width: 30_000, height: 30_000 });
+
+  for (const [words, content] of [
+    ["SVG drawing", svg()],
+    ["SVG drawing", "\uFEFF\n<svg width='1'/>"],
+    ["TIFF picture", await picture({ format: "tiff" })],
+    ["PDF document", pdf()],
+    ["HEIC picture", "\0\0\0\x18ftypheic\0\0\0\0mif1heic"],
+    ["HEIC picture", "\0\0\0\x18ftypmif1\0\0\0\0mif1heic"],
+    ["MP4 video", "\0\0\0\x18ftypisom\0\0\0\0mp41isom"],
+    ["QuickTime video", "\0\0\0\x14ftypqt  \0\0\0\0qt  "],
+    ["ZIP archive", "PK\x03\x04"],
+    ["HTML page", "<!DOCTYPE html><html>"],
+    ["JPEG XL picture", "\xff\x0a"],
+    ["empty file", ""],
+    ["unknown file", "hello"],
+    ["unknown file", "RIFF"],
+  ] as const) {
+    const head =
+      typeof content === "string" ? Buffer.from(content, content[0] === "\uFEFF" ? "utf8" : "latin1") : content;
+    t.same(sniffPicture(head), { unsupported: words });
+  }
+
+  const formats = ["jpeg", "png", "webp", "gif", "avif"] as const;
+  const heads = await Promise.all(
+    formats.map(async (format) => (await picture({ format, gps: format !== "gif" })).subarray(0, 4096)),
+  );
+  const survives = (head: Buffer) => {
+    const start = performance.now();
+    sniffPicture(head);
+    for (const format of formats) {
+      const found = readDimensions(head, format);
+      if (found && !(found.width > 0 && found.height > 0)) return false;
+    }
+    return performance.now() - start < 200;
+  };
+  const bytes = fc.uint8Array({ maxLength: 600 }).map((array) => Buffer.from(array));
+  fc.assert(fc.property(bytes, survives), { numRuns: 1000 });
+  const changes = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { maxLength: 12 });
+  const mutations = fc.record({ head: fc.constantFrom(...heads), length: fc.nat({ max: 4096 }), changes });
+  fc.assert(
+    fc.property(mutations, ({ head, length, changes }) => {
+      const changed = Buffer.from(head.subarray(0, length));
+      // Most of what is read lies at the start.
+      for (const [at, value] of changes) if (changed.length > 0) changed[at % Math.min(changed.length, 400)] = value;
+      return survives(changed);
+    }),
+    { numRuns: 2000 },
+  );
+  for (const fill of [0, 1, 0xff]) t.ok(survives(Buffer.alloc(1 << 20, fill)), `a megabyte of ${fill}`);
+});
+
+t.test("the benchmark", async (t) => {
+  const { renditionsPerSecond, decodeResizePerSecond, ratio } = await measureRenditions(await picture(), { pairs: 3 });
+  t.ok(renditionsPerSecond > 0 && decodeResizePerSecond > renditionsPerSecond);
+  t.ok(ratio > 0 && ratio < 1);
+});

@@ -1,0 +1,72 @@
+/**
+ * What the server's process and its decoder children say to each other, and the errors both know.
+ * Nothing here may load sharp: the parent imports this file.
+ */
+
+/** The four renditions that every picture gets, in the order of their size. */
+export const RENDITION_NAMES = ["thumbnail", "small", "medium", "large"] as const;
+export type RenditionName = (typeof RENDITION_NAMES)[number];
+
+export type RenderLimits = {
+  /** Width times height of the stored picture, in pixels; a picture of exactly this many is taken. */
+  maxPixels: number;
+};
+
+/** One WebP file that was written. */
+export type Rendition = {
+  name: RenditionName;
+  width: number;
+  height: number;
+  bytes: number;
+  /** Lower-case hex. */
+  sha256: string;
+  /** Absolute path, inside the output directory. */
+  path: string;
+};
+
+export type Rendered = {
+  /** Width of the original in pixels, as it is to be seen (EXIF orientation applied). */
+  width: number;
+  height: number;
+  /** Base64 of the ThumbHash: some 25 bytes that give a blurred placeholder. */
+  thumbhash: string;
+  /** The original has further frames; the renditions show the first. */
+  animated: boolean;
+  renditions: Rendition[];
+};
+
+/** Each code with the sentence that the author of the post reads. */
+const SENTENCES = {
+  PICTURE_UNREADABLE: "The picture is damaged or incomplete.",
+  PICTURE_TOO_LARGE: "The picture has too many pixels.",
+  PICTURE_FORMAT_UNSUPPORTED: "The file is not a picture of a supported format.",
+  PICTURE_TIMEOUT: "The picture took too long to process.",
+  DECODER_CRASHED: "The picture could not be processed.",
+} as const;
+
+export type PictureErrorCode = keyof typeof SENTENCES;
+
+/**
+ * A picture that gave no renditions. `message` is for the author of the post, `detail` for the log: it holds the
+ * decoder's own words, which mean nothing to an author and may name paths of the server.
+ */
+export class PictureError extends Error {
+  readonly code: PictureErrorCode;
+  readonly detail: string;
+
+  constructor(code: PictureErrorCode, detail: string) {
+    super(SENTENCES[code]);
+    this.name = "PictureError";
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+/** Parent to child: one file. The next is sent only after the answer, so that neither carries an id. */
+export type RenderRequest = { inputPath: string; outputDir: string } & RenderLimits;
+
+/** Child to parent. `broken` is no fault of the picture: a full disk, a file that is not there. */
+export type RenderReply =
+  | { outcome: "rendered"; rendered: Rendered }
+  | { outcome: "refused"; code: PictureErrorCode; detail: string }
+  | { outcome: "broken"; detail: string };

@@ -1,0 +1,31 @@
+import { defineError } from "../../src/http/errors.ts";
+
+export const mediumNotFound = defineError("MEDIA_NOT_FOUND", 404, "There is no such picture.");
+export const fileTooLarge = defineError(
+  "FILE_TOO_LARGE",
+  413,
+  "{name} is larger than the {limit} that a picture may have.",
+);
+export const uploadTooLarge = defineError("UPLOAD_TOO_LARGE", 413, "The whole upload is larger than {limit}.");
+export const unsupportedFormat = defineError(
+  "UNSUPPORTED_FORMAT",
+  415,
+  "{name} is not a picture that is taken here: it looks like {seen}. Send JPEG, PNG, WebP, GIF or AVIF.",
+);
+export const emptyFile = defineError("EMPTY_FILE", 422, "{name} is empty.");
+export const tooManyPixels = defineError(
+  "TOO_MANY_PIXELS",
+  422,
+  "{name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.",
+);
+export const mediaMissing = defineError(
+  "MEDIA_MISSING",
+  422,
+  "The upload has no picture. Send 1 to {limit} files in the field media.",
+);
+export const tooManyMedia = defineError("TOO_MANY_MEDIA", 422, "The upload has more than {limit} pictures.");
+export const uploadIncomplete = defineError(
+  "UPLOAD_INCOMPLETE",
+  400,
+  "The upload ended before its end. Send it again.",
+);

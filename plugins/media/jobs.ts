@@ -1,0 +1,86 @@
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Context } from "../../src/context.ts";
+import { defineJob } from "../../src/jobs/job.ts";
+import { createDecoderPool } from "./decoder/pool.ts";
+import { removeObjects } from "./media.ts";
+import { ATTEMPTS, failAbandoned, processMedium } from "./process.ts";
+import { deleteMedium } from "./store.ts";
+
+declare module "../../src/jobs/job.ts" {
+  interface JobData {
+    "media.process": { medium_id: string };
+    "media.remove": { medium_id: string };
+    "media.sweep": Record<never, never>;
+  }
+}
+
+export const processJob = defineJob<Context, "media.process">({
+  name: "media.process",
+  attempts: ATTEMPTS,
+  // Twice the decoders, so that the next file is at hand when one is done.
+  concurrency: ({ config }) => config.worker.concurrency * 2,
+  urgent: true,
+  expireSeconds: 300,
+  async open(context) {
+    const { config, log } = context;
+    await mkdir(join(config.data_dir, "staging"), { recursive: true, mode: 0o700 });
+    const pool = createDecoderPool({
+      size: config.worker.concurrency,
+      timeoutMs: config.media.decode_timeout,
+      maxPixels: config.media.max_pixels,
+      maxRssBytes: config.media.decoder_memory,
+      log,
+    });
+    return { handle: ({ medium_id }, run) => processMedium(context, pool, medium_id, run), close: () => pool.close() };
+  },
+});
+
+/** Rows go last: as long as one is there, somebody knows of the objects. */
+export const removeJob = defineJob<Context, "media.remove">({
+  name: "media.remove",
+  attempts: 10,
+  concurrency: () => 2,
+  urgent: false,
+  expireSeconds: 60,
+  open: async (context) => ({
+    handle: async ({ medium_id }) => {
+      await removeObjects(context, medium_id);
+      await deleteMedium(context.db, medium_id);
+    },
+  }),
+});
+
+/** What killed processes left behind: staged files, and media that nobody works on any more. */
+export const sweepJob = defineJob<Context, "media.sweep">({
+  name: "media.sweep",
+  attempts: 1,
+  concurrency: () => 1,
+  urgent: false,
+  expireSeconds: 60,
+  schedule: "* * * * *",
+  open: async (context) => ({
+    handle: async (_data, { log }) => {
+      const failed = await failAbandoned(context);
+      const files = await sweepStaging(join(context.config.data_dir, "staging"), context.config.media.staging_max_age);
+      if (failed + files > 0) log.info({ failed_media: failed, staged_files: files }, "leftovers swept");
+    },
+  }),
+});
+
+/** @returns how many files and folders older than `maxAge` ms were removed. */
+async function sweepStaging(folder: string, maxAge: number): Promise<number> {
+  let removed = 0;
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const age = await stat(path).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      // Another process took it away meanwhile.
+      () => 0,
+    );
+    if (age <= maxAge) continue;
+    await rm(path, { recursive: true, force: true });
+    removed += 1;
+  }
+  return removed;
+}

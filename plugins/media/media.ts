@@ -1,0 +1,121 @@
+import { type Static, Type } from "typebox";
+import { v7 as newId } from "uuid";
+import type { Context } from "../../src/context.ts";
+import type { Tx } from "../../src/db/transaction.ts";
+import { Nullable } from "../../src/http/paging.ts";
+import type { RenditionName } from "./decoder/protocol.ts";
+import { objectKeys, originalKey } from "./keys.ts";
+import { insertMedium, type MediumRow, markRemoved } from "./store.ts";
+import type { StagedPicture } from "./upload.ts";
+
+declare module "../../src/events.ts" {
+  interface Events {
+    "media.ready": { medium_id: string };
+    "media.failed": { medium_id: string; code: string; message: string };
+  }
+}
+
+/** A picture as it stands in a post. The URLs are null until it has been processed. */
+export const Medium = Type.Object({
+  id: Type.String(),
+  type: Type.Union([Type.Literal("image"), Type.Literal("video")]),
+  alt_text: Nullable(Type.String()),
+  width: Nullable(Type.Integer()),
+  height: Nullable(Type.Integer()),
+  duration: Nullable(Type.Number()),
+  thumbhash: Nullable(Type.String()),
+  thumbnail_url: Nullable(Type.String()),
+  small_url: Nullable(Type.String()),
+  medium_url: Nullable(Type.String()),
+  large_url: Nullable(Type.String()),
+  video_url: Nullable(Type.String()),
+});
+export type Medium = Static<typeof Medium>;
+
+/** The columns that `toMedium` needs. */
+export type ShownMedium = Pick<MediumRow, "id" | "state" | "alt_text" | "width" | "height" | "thumbhash">;
+
+export function toMedium(row: ShownMedium, publicUrl: string): Medium {
+  const url = (name: RenditionName) => (row.state === "ready" ? `${publicUrl}/media/${row.id}/${name}.webp` : null);
+  return {
+    id: row.id,
+    type: "image",
+    alt_text: row.alt_text,
+    width: row.width,
+    height: row.height,
+    duration: null,
+    thumbhash: row.thumbhash,
+    thumbnail_url: url("thumbnail"),
+    small_url: url("small"),
+    medium_url: url("medium"),
+    large_url: url("large"),
+    video_url: null,
+  };
+}
+
+/** An original that lies in the store and has no row yet. */
+export interface StoredOriginal extends StagedPicture {
+  id: string;
+}
+
+/**
+ * Moves staged pictures into the store: they are durable when this resolves. If not all of them could be stored, none
+ * stays.
+ */
+export async function storeOriginals(
+  context: Pick<Context, "media" | "log">,
+  pictures: readonly StagedPicture[],
+): Promise<StoredOriginal[]> {
+  const originals = pictures.map((picture) => ({ ...picture, id: newId() }));
+  const outcomes = await Promise.allSettled(
+    originals.map(({ id, path }) => context.media.putFile(originalKey(id), path)),
+  );
+  const failed = outcomes.find((outcome) => outcome.status === "rejected");
+  if (failed) {
+    await discardOriginals(context, originals);
+    throw failed.reason;
+  }
+  return originals;
+}
+
+/** Takes originals back whose rows could not be written. What cannot be removed now is an orphan, and logged. */
+export async function discardOriginals(
+  context: Pick<Context, "media" | "log">,
+  originals: readonly StoredOriginal[],
+): Promise<void> {
+  try {
+    await context.media.remove(originals.map(({ id }) => originalKey(id)));
+  } catch (error) {
+    context.log.warn(
+      { err: error, media: originals.map(({ id }) => id) },
+      "originals without a row were left in the store",
+    );
+  }
+}
+
+/** Writes the row of a stored original and enqueues its processing. */
+export async function createMedium(
+  tx: Tx,
+  { enqueue }: Pick<Context, "enqueue">,
+  medium: { original: StoredOriginal; owner_id: string; alt_text: string | null },
+): Promise<void> {
+  const { id, content_type, bytes, sha256 } = medium.original;
+  await insertMedium(tx, { id, content_type, bytes, sha256, owner_id: medium.owner_id, alt_text: medium.alt_text });
+  await enqueue(tx, "media.process", { medium_id: id });
+}
+
+/** Takes media away: at once for everybody, their objects by a job. */
+export async function removeMedia(
+  tx: Tx,
+  { enqueue }: Pick<Context, "enqueue">,
+  ids: readonly string[],
+): Promise<void> {
+  if (ids.length === 0) return;
+  await markRemoved(tx, ids);
+  for (const id of ids) await enqueue(tx, "media.remove", { medium_id: id });
+}
+
+/** Removes every object that the medium can have. */
+export async function removeObjects({ media }: Pick<Context, "media">, mediumId: string): Promise<void> {
+  await media.remove(objectKeys(mediumId));
+}

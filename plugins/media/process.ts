@@ -1,0 +1,103 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Context } from "../../src/context.ts";
+import { inTransaction } from "../../src/db/transaction.ts";
+import { DependencyError } from "../../src/errors.ts";
+import type { Run } from "../../src/jobs/job.ts";
+import type { DecoderPool } from "./decoder/pool.ts";
+import { PictureError } from "./decoder/protocol.ts";
+import { originalKey, renditionKey } from "./keys.ts";
+import { removeObjects } from "./media.ts";
+import { imageProcessing } from "./metrics.ts";
+import { abandonedMedia, type Failure, lockMedium, markFailed, markReady, mediumById, noteAttempt } from "./store.ts";
+
+/** Tries that a medium has, the first included. */
+export const ATTEMPTS = 3;
+
+/**
+ * Makes the renditions of a medium and says `media.ready`. Safe to run twice, also at the same time: objects are
+ * replaced by equal ones, and whoever finds the row ready changes nothing.
+ * On the last try a failure is written down for the author (`media.failed`) before it is thrown.
+ */
+export async function processMedium(context: Context, pool: DecoderPool, mediumId: string, run: Run): Promise<void> {
+  const medium = await mediumById(context.db, mediumId);
+  if (medium?.state === "ready") return;
+  if (medium === undefined || medium.state === "removed") {
+    // A try that was killed may have left renditions behind after the removal.
+    await removeObjects(context, mediumId);
+    return;
+  }
+  await noteAttempt(context.db, mediumId, run.attempt);
+  const stopTimer = imageProcessing.startTimer();
+  try {
+    await renderAndStore(context, pool, mediumId, run.signal);
+    stopTimer();
+  } catch (error) {
+    if (run.last && !(error instanceof DependencyError)) await failMedium(context, mediumId, toFailure(error));
+    throw error;
+  }
+}
+
+/** Media whose worker was killed in the last try: no handler lived to write that down. */
+export async function failAbandoned(context: Context): Promise<number> {
+  const quiet = context.config.media.decode_timeout + 60_000;
+  const ids = await abandonedMedia(context.db, ATTEMPTS, quiet);
+  for (const id of ids) {
+    await failMedium(context, id, {
+      code: "DECODER_CRASHED",
+      message: "The picture could not be processed: the server failed on it three times.",
+    });
+  }
+  return ids.length;
+}
+
+async function renderAndStore(
+  context: Context,
+  pool: DecoderPool,
+  mediumId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, db, emit, media } = context;
+  const original = await media.localFile(originalKey(mediumId));
+  if (!original) throw new PictureError("PICTURE_UNREADABLE", "The original is not in the store any more.");
+  const folder = await mkdtemp(join(config.data_dir, "staging", "render-"));
+  try {
+    const { renditions, ...picture } = await pool.render(original.path, folder, signal);
+    for (const { name, path } of renditions) await media.putFile(renditionKey(mediumId, name), path);
+    const kept = await inTransaction(db, async (tx) => {
+      const row = await lockMedium(tx, mediumId);
+      if (!row || row.state === "removed") return false;
+      if (row.state === "ready") return true;
+      await markReady(tx, mediumId, {
+        ...picture,
+        renditions: renditions.map(({ name, width, height, bytes, sha256 }) => ({
+          name,
+          width,
+          height,
+          bytes,
+          sha256: Buffer.from(sha256, "hex"),
+        })),
+      });
+      await emit(tx, "media.ready", { medium_id: mediumId });
+      return true;
+    });
+    if (!kept) await removeObjects(context, mediumId);
+  } finally {
+    await original.release();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function failMedium({ db, emit }: Context, mediumId: string, failure: Failure): Promise<void> {
+  await inTransaction(db, async (tx) => {
+    const row = await lockMedium(tx, mediumId);
+    if (row?.state !== "processing" && row?.state !== "failed") return;
+    await markFailed(tx, mediumId, failure);
+    await emit(tx, "media.failed", { medium_id: mediumId, ...failure });
+  });
+}
+
+function toFailure(error: unknown): Failure {
+  if (error instanceof PictureError) return { code: error.code, message: error.message };
+  return { code: "PROCESSING_FAILED", message: "The picture could not be processed. The operator can try it again." };
+}

@@ -1,0 +1,210 @@
+import { createHash } from "node:crypto";
+import { mkdir, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { MultipartFile } from "@fastify/multipart";
+import type { FastifyRequest } from "fastify";
+import { v4 as randomId } from "uuid";
+import type { Config } from "../../src/config/schema.ts";
+import { formatSize } from "../../src/config/units.ts";
+import { DependencyError } from "../../src/errors.ts";
+import { HttpError, invalidRequest, invalidValue, unsupportedMediaType } from "../../src/http/errors.ts";
+import { assertStorable } from "../../src/http/validation.ts";
+import {
+  emptyFile,
+  fileTooLarge,
+  mediaMissing,
+  tooManyMedia,
+  tooManyPixels,
+  unsupportedFormat,
+  uploadIncomplete,
+  uploadTooLarge,
+} from "./errors.ts";
+import { readDimensions, sniffPicture } from "./sniff.ts";
+
+/** A picture that arrived whole and passed every check that needs no decoding. */
+export interface StagedPicture {
+  /** In the staging folder; whoever keeps it moves it away. */
+  path: string;
+  content_type: string;
+  bytes: number;
+  sha256: Buffer;
+}
+
+export interface Upload {
+  pictures: StagedPicture[];
+  /** Text fields by name, in the order in which they came. */
+  fields: Map<string, string[]>;
+  /** Removes what is still staged. To be called whatever happened. */
+  discard(): Promise<void>;
+}
+
+export interface UploadRules {
+  /** The field of the pictures, and how many there may be. */
+  pictures: { field: string; max: number };
+  /** Which text fields are taken, how often, and how many characters (code points) each may have. */
+  fields: Readonly<Record<string, { times: number; maxLength: number }>>;
+}
+
+/** Enough for the dimensions, also behind EXIF and colour profiles; what hides them deeper is found by the decoder. */
+const HEAD_BYTES = 256 * 1024;
+/** By then every format has shown itself. */
+const SNIFF_BYTES = 4 * 1024;
+
+/**
+ * Receives a multipart upload into the staging folder, a chunk at a time: memory does not grow with the files.
+ * The first thing that is wrong decides the answer; the rest of the body is then read and thrown away, because a
+ * client that is still sending would not see an answer on a connection that is closed under it.
+ * @throws 400, 413, 415, 422: see errors.ts. Nothing stays staged then.
+ */
+export async function receiveUpload(request: FastifyRequest, config: Config, rules: UploadRules): Promise<Upload> {
+  if (!request.isMultipart()) {
+    throw unsupportedMediaType({ expected: `multipart/form-data with the field ${rules.pictures.field}` });
+  }
+  const folder = join(config.data_dir, "staging");
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const staged: string[] = [];
+  const discard = async () => {
+    await Promise.all(staged.map((path) => rm(path, { force: true })));
+  };
+  const pictures: StagedPicture[] = [];
+  const fields = new Map<string, string[]>();
+  let refusal: unknown = null;
+
+  guardTotal(request, config, rules);
+  try {
+    const limits = {
+      fileSize: config.media.max_photo,
+      files: rules.pictures.max + 1,
+      fields: 100,
+      // Code points are up to four bytes.
+      fieldSize: 4 * Math.max(...Object.values(rules.fields).map(({ maxLength }) => maxLength)) + 4,
+      parts: 200,
+    };
+    for await (const part of request.parts({ limits })) {
+      try {
+        if (part.type === "field") takeField(fields, part, rules);
+        else if (refusal !== null) part.file.resume();
+        else {
+          checkFile(part, pictures.length, rules);
+          const path = join(folder, randomId());
+          staged.push(path);
+          pictures.push(await stage(part, path, config));
+        }
+      } catch (error) {
+        if (part.type === "file") part.file.resume();
+        refusal ??= error;
+      }
+    }
+    if (refusal !== null) throw refusal;
+    if (pictures.length === 0) throw mediaMissing({ limit: rules.pictures.max });
+    return { pictures, fields, discard };
+  } catch (error) {
+    await discard();
+    throw toUploadError(refusal ?? error, rules);
+  }
+}
+
+function takeField(
+  fields: Upload["fields"],
+  part: { fieldname: string; value: unknown; valueTruncated?: boolean },
+  rules: UploadRules,
+) {
+  const { fieldname: name, value } = part;
+  const rule = Object.hasOwn(rules.fields, name) ? rules.fields[name] : undefined;
+  if (name === rules.pictures.field) throw invalidRequest({ reason: `${name} must be a file: give it a file name` });
+  if (rule === undefined) {
+    const known = [rules.pictures.field, ...Object.keys(rules.fields)].join(", ");
+    throw invalidRequest({ reason: `there is no field of that name here; the fields are ${known}` });
+  }
+  const values = fields.get(name) ?? [];
+  if (typeof value !== "string") throw invalidRequest({ reason: `${name} must be text` });
+  if (values.length >= rule.times) throw invalidRequest({ reason: `${name} may be given ${rule.times} times at most` });
+  if (part.valueTruncated || [...value].length > rule.maxLength) {
+    throw invalidValue(
+      { reason: `${name} has more than ${rule.maxLength} characters` },
+      { details: { fields: [{ field: name, message: "is too long" }] } },
+    );
+  }
+  assertStorable(name, value);
+  fields.set(name, [...values, value]);
+}
+
+function checkFile(part: MultipartFile, count: number, rules: UploadRules): void {
+  const { field, max } = rules.pictures;
+  if (part.fieldname !== field) throw invalidRequest({ reason: `files go into the field ${field}` });
+  if (count >= max) throw tooManyMedia({ limit: max });
+}
+
+async function stage(part: MultipartFile, path: string, config: Config): Promise<StagedPicture> {
+  const { max_photo, max_pixels } = config.media;
+  const name = displayName(part.filename);
+  const hash = createHash("sha256");
+  const head: Buffer[] = [];
+  let headBytes = 0;
+  let bytes = 0;
+  const recognise = () => {
+    const seen = sniffPicture(Buffer.concat(head));
+    if ("unsupported" in seen)
+      throw unsupportedFormat({ name, seen: seen.unsupported }, { details: { format: seen.unsupported } });
+    return seen;
+  };
+  let format: ReturnType<typeof recognise> | null = null;
+
+  const file = await open(path, "wx", 0o600).catch(stagingFailed);
+  try {
+    for await (const chunk of part.file as AsyncIterable<Buffer>) {
+      if (headBytes < HEAD_BYTES) {
+        head.push(chunk);
+        headBytes += chunk.length;
+      }
+      if (format === null && headBytes >= SNIFF_BYTES) format = recognise();
+      hash.update(chunk);
+      bytes += chunk.length;
+      await file.writeFile(chunk).catch(stagingFailed);
+    }
+  } finally {
+    await file.close();
+  }
+  if (part.file.truncated)
+    throw fileTooLarge({ name, limit: formatSize(max_photo) }, { details: { max_bytes: max_photo } });
+  if (bytes === 0) throw emptyFile({ name });
+  format ??= recognise();
+  const size = readDimensions(Buffer.concat(head), format.format);
+  if (size && size.width * size.height > max_pixels) {
+    throw tooManyPixels({ name, ...size, limit: max_pixels }, { details: { ...size, max_pixels } });
+  }
+  return { path, content_type: format.contentType, bytes, sha256: hash.digest() };
+}
+
+/** Ends the connection of a client that sends on and on, past all that any accepted upload could be. */
+function guardTotal(request: FastifyRequest, config: Config, rules: UploadRules): void {
+  const limit = (rules.pictures.max + 1) * config.media.max_photo + 1024 * 1024;
+  if (Number(request.headers["content-length"] ?? 0) > limit) throw uploadTooLarge({ limit: formatSize(limit) });
+  let received = 0;
+  request.raw.on("data", (chunk: Buffer) => {
+    received += chunk.length;
+    if (received > limit) request.raw.destroy();
+  });
+}
+
+function toUploadError(error: unknown, rules: UploadRules): unknown {
+  if (error instanceof HttpError || error instanceof DependencyError || !(error instanceof Error)) return error;
+  const code = "code" in error ? error.code : "";
+  if (code === "FST_FILES_LIMIT") return tooManyMedia({ limit: rules.pictures.max });
+  if (code === "FST_PARTS_LIMIT" || code === "FST_FIELDS_LIMIT")
+    return invalidRequest({ reason: "the form has too many fields" });
+  // busboy's own errors, and a connection that broke, carry no status.
+  return /Unexpected end|premature close|aborted|terminated early|Malformed|multipart/i.test(error.message)
+    ? uploadIncomplete({}, { cause: error })
+    : error;
+}
+
+function stagingFailed(error: unknown): never {
+  throw new DependencyError("the staging folder cannot be written", { cause: error });
+}
+
+/** What to call the file in a message: its own name, cut, without a path or anything unprintable. */
+function displayName(filename: string | undefined): string {
+  const base = (filename ?? "").replace(/^.*[\\/]/, "").replace(/[\p{C}]/gu, "");
+  return base === "" ? "The file" : base.slice(0, 80);
+}

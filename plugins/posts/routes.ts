@@ -1,0 +1,134 @@
+import multipart from "@fastify/multipart";
+import { Type } from "typebox";
+import type { Context } from "../../src/context.ts";
+import { viewerOf } from "../../src/http/auth.ts";
+import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
+import type { App } from "../../src/http/types.ts";
+import { requireAccount, UserParams, userNotFound } from "../accounts/index.ts";
+import { maySee } from "../graph/index.ts";
+import { receiveUpload } from "../media/index.ts";
+import { createPost, editCaption, removePost, requirePost } from "./posts.ts";
+import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
+import { listPublished, postsByIds } from "./store.ts";
+
+const tags = ["Posts"];
+const PostParams = Type.Object({ id: Type.String() });
+const MAX_MEDIA = 10;
+
+export async function postRoutes(app: App, context: Context): Promise<void> {
+  const { config, db } = context;
+  await app.register(multipart);
+
+  app.post(
+    "/posts",
+    {
+      schema: {
+        summary: "Post 1 to 10 pictures",
+        description:
+          "multipart/form-data: `media` once a picture, `caption` (at most 2200 characters), `alt_text` once a medium, in the order of the media. " +
+          "Answered as soon as the originals are safe; the post is published when all its pictures are processed.",
+        tags,
+        consumes: ["multipart/form-data"],
+        response: { 202: Type.Object({ post_id: Type.String(), status: Type.Literal("processing") }) },
+      },
+    },
+    async (request, reply) => {
+      const upload = await receiveUpload(request, config, {
+        pictures: { field: "media", max: MAX_MEDIA },
+        fields: {
+          caption: { times: 1, maxLength: CAPTION_LENGTH },
+          alt_text: { times: MAX_MEDIA, maxLength: 1000 },
+        },
+      });
+      try {
+        const postId = await createPost(context, viewerOf(request).id, {
+          pictures: upload.pictures,
+          caption: upload.fields.get("caption")?.[0] || null,
+          altTexts: (upload.fields.get("alt_text") ?? []).map((text) => text || null),
+        });
+        return await reply.code(202).send({ post_id: postId, status: "processing" as const });
+      } finally {
+        await upload.discard();
+      }
+    },
+  );
+
+  app.get(
+    "/posts/:id",
+    {
+      schema: {
+        summary: "A post",
+        description:
+          "While it is processed, or when that failed, only its author finds it; `status` and `failure` say how it stands.",
+        tags,
+        params: PostParams,
+        response: { 200: Post },
+      },
+    },
+    async (request) => toPost(await requirePost(db, viewerOf(request).id, request.params.id), config.public_url),
+  );
+
+  app.patch(
+    "/posts/:id",
+    {
+      schema: {
+        summary: "Change the caption",
+        tags,
+        params: PostParams,
+        body: Type.Object(
+          { caption: Nullable(Type.String({ maxLength: CAPTION_LENGTH })) },
+          { additionalProperties: false },
+        ),
+        response: { 200: Post },
+      },
+    },
+    async (request) => {
+      const post = await editCaption(db, viewerOf(request).id, request.params.id, request.body.caption || null);
+      return toPost(post, config.public_url);
+    },
+  );
+
+  app.delete(
+    "/posts/:id",
+    { schema: { summary: "Delete a post", tags, params: PostParams, response: { 204: Type.Null() } } },
+    async (request, reply) => {
+      await removePost(context, viewerOf(request).id, request.params.id);
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.get(
+    "/users/:username/posts",
+    {
+      schema: {
+        summary: "An author's published posts, latest first",
+        tags,
+        params: UserParams,
+        querystring: PageQuery,
+        response: { 200: pageOf(Post) },
+      },
+    },
+    async (request, reply) => {
+      const viewer = viewerOf(request);
+      const { username } = request.params;
+      const author = await requireAccount(db, username);
+      if (!(await maySee(db, viewer.id, author.id))) throw userNotFound({ username });
+      const { limit, after } = pageRequest(request.query);
+      const rows = await listPublished(db, { userId: author.id, limit: limit + 1, after });
+      const posts = await postsByIds(
+        db,
+        viewer.id,
+        rows.slice(0, limit).map((row) => row.id),
+      );
+      const page = sendPage(request, reply, {
+        rows,
+        limit,
+        publicUrl: config.public_url,
+        position: (row) => ({ at: row.published_at, id: row.id }),
+        item: (row) => row.id,
+      });
+      // A post that was deleted between the two queries is missing: the page is then shorter, not ended.
+      return { items: posts.map((post) => toPost(post, config.public_url)), next_cursor: page.next_cursor };
+    },
+  );
+}

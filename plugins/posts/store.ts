@@ -1,0 +1,137 @@
+import { type Generated, type Selectable, sql } from "kysely";
+import type { Db, Tx } from "../../src/db/transaction.ts";
+import type { Position } from "../../src/http/paging.ts";
+import type { AccountRow } from "../accounts/index.ts";
+import { mayBeSeenBy } from "../graph/index.ts";
+import type { Failure, ShownMedium } from "../media/index.ts";
+
+export interface PostsTable {
+  id: string;
+  user_id: string;
+  caption: string | null;
+  status: "processing" | "published" | "failed";
+  failure_code: string | null;
+  failure_message: string | null;
+  created_at: Generated<Date>;
+  published_at: Date | null;
+}
+
+export interface PostMediaTable {
+  post_id: string;
+  position: number;
+  medium_id: string;
+}
+
+declare module "../../src/db/schema.ts" {
+  interface Schema {
+    posts: PostsTable;
+    post_media: PostMediaTable;
+  }
+}
+
+/** A post with all that is shown of it, its media in their order. */
+export interface PostRow extends Omit<Selectable<PostsTable>, "user_id"> {
+  author: Pick<AccountRow, "id" | "username" | "display_name">;
+  media: ShownMedium[];
+}
+
+export async function insertPost(
+  tx: Tx,
+  post: { id: string; user_id: string; caption: string | null },
+  mediumIds: readonly string[],
+): Promise<void> {
+  await tx
+    .insertInto("posts")
+    .values({ ...post, status: "processing" })
+    .execute();
+  await tx
+    .insertInto("post_media")
+    .values(mediumIds.map((medium_id, position) => ({ post_id: post.id, position, medium_id })))
+    .execute();
+}
+
+/**
+ * The posts of these ids that the viewer may see, in the order of the ids: published ones of people whom the viewer may see, and
+ * the viewer's own in any state. One round trip, whatever the number of posts.
+ */
+export async function postsByIds(db: Db, viewerId: string, ids: readonly string[]): Promise<PostRow[]> {
+  if (ids.length === 0) return [];
+  const { rows } = await sql<PostRow>`
+    SELECT posts.id, posts.caption, posts.status, posts.failure_code, posts.failure_message, posts.created_at, posts.published_at,
+      json_build_object('id', users.id, 'username', users.username, 'display_name', users.display_name) AS author,
+      (SELECT coalesce(json_agg(json_build_object('id', media.id, 'state', media.state, 'alt_text', media.alt_text,
+                'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) ORDER BY post_media.position), '[]')
+       FROM post_media JOIN media ON media.id = post_media.medium_id WHERE post_media.post_id = posts.id) AS media
+    FROM unnest(${ids}::uuid[]) WITH ORDINALITY AS wanted (id, place)
+    JOIN posts ON posts.id = wanted.id
+    JOIN users ON users.id = posts.user_id
+    WHERE (posts.status = 'published' OR posts.user_id = ${viewerId}) AND ${mayBeSeenBy(viewerId)}
+    ORDER BY wanted.place`.execute(db);
+  return rows;
+}
+
+export interface PublishedPosition {
+  id: string;
+  published_at: Date;
+}
+
+/** One page of an author's published posts, latest first. */
+export async function listPublished(
+  db: Db,
+  options: { userId: string; limit: number; after: Position | null },
+): Promise<PublishedPosition[]> {
+  const { userId, limit, after } = options;
+  const { rows } = await sql<PublishedPosition>`
+    SELECT id, published_at FROM posts
+    WHERE user_id = ${userId} AND status = 'published'
+      ${after ? sql`AND (published_at, id) < (${after.at}, ${after.id}::uuid)` : sql``}
+    ORDER BY published_at DESC, id DESC LIMIT ${limit}`.execute(db);
+  return rows;
+}
+
+export async function postIdOfMedium(tx: Tx, mediumId: string): Promise<string | undefined> {
+  const row = await tx.selectFrom("post_media").select("post_id").where("medium_id", "=", mediumId).executeTakeFirst();
+  return row?.post_id;
+}
+
+/** The post, held against every other change until the transaction ends. */
+export async function lockPost(
+  tx: Tx,
+  id: string,
+): Promise<Pick<Selectable<PostsTable>, "user_id" | "status"> | undefined> {
+  return tx.selectFrom("posts").select(["user_id", "status"]).where("id", "=", id).forUpdate().executeTakeFirst();
+}
+
+export async function mediaOfPost(tx: Tx, postId: string): Promise<Array<{ id: string; state: string }>> {
+  return tx
+    .selectFrom("post_media")
+    .innerJoin("media", "media.id", "post_media.medium_id")
+    .select(["media.id", "media.state"])
+    .where("post_media.post_id", "=", postId)
+    .execute();
+}
+
+/** `published_at` is the time of this statement, at the end of the transaction and not at its beginning. */
+export async function markPublished(tx: Tx, id: string): Promise<void> {
+  await tx
+    .updateTable("posts")
+    .set({ status: "published", published_at: sql`clock_timestamp()`, failure_code: null, failure_message: null })
+    .where("id", "=", id)
+    .execute();
+}
+
+export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<void> {
+  await tx
+    .updateTable("posts")
+    .set({ status: "failed", failure_code: failure.code, failure_message: failure.message })
+    .where("id", "=", id)
+    .execute();
+}
+
+export async function setCaption(db: Db, id: string, caption: string | null): Promise<void> {
+  await db.updateTable("posts").set({ caption }).where("id", "=", id).execute();
+}
+
+export async function deletePost(tx: Tx, id: string): Promise<void> {
+  await tx.deleteFrom("posts").where("id", "=", id).execute();
+}

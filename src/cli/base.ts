@@ -1,0 +1,94 @@
+import { Command, Errors, Flags } from "@oclif/core";
+import type { Logger } from "pino";
+import type { LoadedConfig } from "../config/load.ts";
+import type { Context } from "../context.ts";
+import { ExitError } from "../errors.ts";
+import { HttpError } from "../http/errors.ts";
+import { allFeatures, featuresOf, readConfig } from "./program.ts";
+import { formatTable } from "./table.ts";
+
+/**
+ * What every command shares: `--config`, `--json`, the output rules and the exits.
+ *
+ * With `--json` stdout holds one JSON document, what `run` returns, or `{"error":{…}}`. Logs go to stderr. Exits: 0 done,
+ * 1 our fault, 2 wrong usage, 3 wrong configuration, 4 a dependency is down.
+ */
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true;
+  static override baseFlags = {
+    config: Flags.string({ description: "configuration file (TOML)", helpValue: "FILE", helpGroup: "GLOBAL" }),
+  };
+
+  /** The configuration, with what the flags say on top. */
+  protected async loadConfig(
+    flags: { config?: string | undefined },
+    settings: Record<string, string | undefined> = {},
+  ): Promise<LoadedConfig> {
+    const loaded = readConfig({ flags: settings, file: flags.config });
+    for (const warning of loaded.warnings) this.warn(warning);
+    return loaded;
+  }
+
+  /** Opens everything, runs `work`, closes everything. For commands that look at or change what is stored. */
+  protected async withContext<T>(
+    flags: { config?: string | undefined },
+    work: (context: Context) => Promise<T>,
+  ): Promise<T> {
+    const loaded = await this.loadConfig(flags);
+    const [{ openDeps }, log] = await Promise.all([import("../deps.ts"), this.createLog(loaded)]);
+    const deps = await openDeps({
+      config: loaded.config,
+      log,
+      role: "command",
+      features: featuresOf(loaded),
+      allFeatures: allFeatures(),
+    });
+    try {
+      return await work(deps.context);
+    } finally {
+      await deps.close();
+    }
+  }
+
+  /** A command speaks of what goes wrong; what goes well is in its output. */
+  protected async createLog({ config }: LoadedConfig): Promise<Logger> {
+    const { createLogger } = await import("../log.ts");
+    const quiet = config.log.level === "info" ? "warn" : config.log.level;
+    return createLogger({ ...config.log, level: quiet }, "stderr");
+  }
+
+  protected table<Row extends object>(rows: readonly Row[], columns: ReadonlyArray<keyof Row & string>): void {
+    this.log(formatTable(rows, columns));
+  }
+
+  protected override async catch(error: Errors.CLIError & { exitCode?: number }): Promise<void> {
+    const { code, message, hint, exit } = explain(error);
+    if (this.jsonEnabled()) {
+      this.logJson({ error: { code, message, hint } });
+    } else {
+      this.logToStderr(`Error: ${message}`);
+      if (hint) this.logToStderr(`  ${hint}`);
+    }
+    this.exit(exit);
+  }
+}
+
+interface Explained {
+  code: string;
+  message: string;
+  hint: string | null;
+  exit: number;
+}
+
+function explain(error: Errors.CLIError): Explained {
+  const known: unknown = error;
+  if (known instanceof ExitError) {
+    return { code: known.name, message: known.message, hint: known.hint ?? null, exit: known.exitCode };
+  }
+  // A rule of a feature that said no (a name that is taken): the wish was understood and could not be fulfilled.
+  if (known instanceof HttpError) return { code: known.code, message: known.message, hint: null, exit: 1 };
+  if (known instanceof Errors.CLIError) {
+    return { code: "UsageError", message: known.message, hint: null, exit: known.oclif.exit ?? 2 };
+  }
+  return { code: "InternalError", message: error.stack ?? String(error), hint: null, exit: 1 };
+}

@@ -1,0 +1,16 @@
+import { BaseCommand } from "./base.ts";
+import { allFeatures, featuresOf } from "./program.ts";
+
+export class Worker extends BaseCommand {
+  static override summary = "take background jobs, beside one or more servers";
+  static override description =
+    "For a database of one's own (TINTYPE_DATABASE_URL): there `serve` leaves jobs to workers unless TINTYPE_WORKER_EMBEDDED says otherwise.";
+  static override enableJsonFlag = false;
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(Worker);
+    const loaded = await this.loadConfig(flags);
+    const { work } = await import("../work.ts");
+    process.exitCode = await work(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() });
+  }
+}

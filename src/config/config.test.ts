@@ -1,0 +1,538 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import t, { type Test } from "tap";
+import { Check } from "typebox/schema";
+import { ConfigError } from "../errors.ts";
+import { describeConfig, renderConfigurationDocs } from "./docs.ts";
+import { defaultPublicUrl, type LoadedConfig, type LoadOptions, loadConfig } from "./load.ts";
+import { REFUSED, RESERVED } from "./names.ts";
+import { ConfigSchema, envName, settings } from "./schema.ts";
+import { formatDuration, formatSize, parseDuration, parseSize, redactUrl } from "./units.ts";
+
+const FEATURES = {
+  known: ["accounts", "graph", "media", "posts", "feed", "likes"],
+  core: ["accounts", "graph", "media", "posts"],
+};
+/** A directory without a tintype.toml; nothing in these tests reads the real environment. */
+const EMPTY = t.testdir({});
+const POSTGRES = "postgres://tintype:hunter2@db.example.com:5432/tintype";
+
+function load(options: Partial<LoadOptions> = {}): LoadedConfig {
+  return loadConfig({ env: {}, cwd: EMPTY, uid: 1000, terminal: false, features: FEATURES, ...options });
+}
+
+/** The lines of the message with which loading is refused, without its head. */
+function mistakes(options: Partial<LoadOptions>): string[] {
+  try {
+    load(options);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    t.equal(error.exitCode, 3);
+    t.match(error.hint, /config check/);
+    return error.message
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim());
+  }
+  throw new Error("nothing was refused");
+}
+
+function valueIn(loaded: LoadedConfig, name: string): unknown {
+  return name.split(".").reduce<unknown>((scope, key) => Reflect.get(Object(scope), key), loaded.config);
+}
+
+function withFile(t: Test, text: string): { cwd: string; file: string } {
+  const cwd = t.testdir({ "tintype.toml": text });
+  return { cwd, file: join(cwd, "tintype.toml") };
+}
+
+t.test("durations and sizes", async (t) => {
+  const durations: Array<[text: string, milliseconds: number | undefined]> = [
+    ["500ms", 500],
+    ["5s", 5000],
+    ["10m", 600_000],
+    ["24h", 86_400_000],
+    ["7d", 604_800_000],
+    ["0s", 0],
+    ["10M", 600_000],
+    ["5", undefined],
+    ["s", undefined],
+    ["1.5h", undefined],
+    ["-5s", undefined],
+    ["5 s", undefined],
+    ["5w", undefined],
+    ["5kb", undefined],
+    ["1h30m", undefined],
+    ["5constructor", undefined],
+    ["9007199254740992ms", undefined],
+  ];
+  for (const [text, expected] of durations) t.equal(parseDuration(text), expected, text);
+  const sizes: Array<[text: string, bytes: number | undefined]> = [
+    ["1b", 1],
+    ["500kb", 512_000],
+    ["20mb", 20_971_520],
+    ["1gb", 1_073_741_824],
+    ["20MB", 20_971_520],
+    ["20", undefined],
+    ["20m", undefined],
+    ["1.5gb", undefined],
+    ["", undefined],
+  ];
+  for (const [text, expected] of sizes) t.equal(parseSize(text), expected, text);
+  t.equal(formatDuration(90_000), "90s");
+  t.equal(formatDuration(0), "0ms");
+  t.equal(formatSize(1536), "1536b");
+
+  const pairs = [
+    { units: ["ms", "s", "m", "h", "d"], parse: parseDuration, format: formatDuration },
+    { units: ["b", "kb", "mb", "gb"], parse: parseSize, format: formatSize },
+  ];
+  for (const { units, parse, format } of pairs) {
+    fc.assert(
+      fc.property(fc.nat({ max: 1_000_000 }), fc.constantFrom(...units), (digits, unit) => {
+        const value = parse(`${digits}${unit}`);
+        const shown = format(value ?? Number.NaN);
+        // The same value, and one text for it, never longer than what was written.
+        return parse(shown) === value && format(parse(shown) ?? Number.NaN) === shown;
+      }),
+    );
+    fc.assert(fc.property(fc.maxSafeNat(), (value) => parse(format(value)) === value));
+  }
+});
+
+t.test("without any setting", async (t) => {
+  const loaded = load();
+  t.same(loaded.config, {
+    host: "127.0.0.1",
+    port: 3000,
+    public_url: "http://127.0.0.1:3000",
+    data_dir: join(EMPTY, "tintype-data"),
+    features: FEATURES.known,
+    registration: "open",
+    database: { url: null, pool_max: 10, statement_timeout: 30_000, migrate: "auto" },
+    worker: { embedded: true, concurrency: availableParallelism(), port: null },
+    media: {
+      max_photo: 20 * 1024 ** 2,
+      max_pixels: 50_000_000,
+      decode_timeout: 20_000,
+      decoder_memory: 1024 ** 3,
+      staging_max_age: 86_400_000,
+    },
+    http: {
+      body_limit: 65_536,
+      header_timeout: 10_000,
+      idle_timeout: 60_000,
+      request_timeout: 600_000,
+      trust_proxy: [],
+      cors_origins: [],
+    },
+    accounts: { session_lifetime: 90 * 86_400_000 },
+    log: { level: "info", format: "json" },
+    shutdown: { timeout: 30_000 },
+  });
+  t.ok(Check(ConfigSchema, loaded.config));
+  t.same(loaded.sources, Object.fromEntries(settings().map(({ name }) => [name, "default"])));
+  t.same([loaded.file, loaded.warnings], [null, []]);
+});
+
+t.test("every setting", async (t) => {
+  t.equal(new Set(settings().map(({ env }) => env)).size, settings().length, "has a variable of its own");
+  for (const setting of settings()) {
+    t.match(setting.name, /^[a-z_]+(\.[a-z_]+)?$/);
+    t.equal(setting.env, envName(setting.name));
+    t.match(setting.description, /^\S.*\.$/, `${setting.name} is described`);
+    if (setting.default === null) t.type(setting.otherwise, "string", `${setting.name} says what holds by default`);
+    else t.ok(Check(setting.schema, setting.parse(setting.default)), `${setting.name}'s default is valid`);
+  }
+  t.equal(settings().find(({ name }) => name === "data_dir")?.flag, "data-dir");
+  t.same(
+    settings()
+      .filter(({ secret }) => secret)
+      .map(({ name }) => name),
+    ["database.url"],
+  );
+});
+
+t.test("what is taken from the environment", async (t) => {
+  const cases: Array<[name: string, input: string, value: unknown]> = [
+    ["host", "::", "::"],
+    ["host", " photos.internal ", "photos.internal"],
+    ["port", "0", 0],
+    ["port", "65535", 65_535],
+    ["public_url", "https://example.com/photos", "https://example.com/photos"],
+    ["data_dir", "/srv/data", "/srv/data"],
+    ["data_dir", "data", join(EMPTY, "data")],
+    ["registration", "CLOSED", "closed"],
+    ["database.url", POSTGRES, POSTGRES],
+    ["database.url", "postgresql:///tintype?host=/run/postgresql", "postgresql:///tintype?host=/run/postgresql"],
+    ["database.url", "postgres://me@/tintype", "postgres://me@/tintype"],
+    ["database.migrate", "never", "never"],
+    ["worker.embedded", "0", false],
+    ["worker.embedded", "No", false],
+    ["worker.embedded", "FALSE", false],
+    ["worker.concurrency", "3", 3],
+    ["worker.port", "9100", 9100],
+    ["media.max_photo", "1mb", 1_048_576],
+    ["http.trust_proxy", "10.0.0.0/8, ::1,192.168.1.4,", ["10.0.0.0/8", "::1", "192.168.1.4"]],
+    [
+      "http.cors_origins",
+      "https://app.example.com,http://localhost:5173",
+      ["https://app.example.com", "http://localhost:5173"],
+    ],
+    ["accounts.session_lifetime", "7d", 604_800_000],
+    ["log.format", "pretty", "pretty"],
+  ];
+  for (const [name, input, expected] of cases) {
+    const loaded = load({ env: { [envName(name)]: input } });
+    t.same(valueIn(loaded, name), expected, `${name}=${input}`);
+    t.equal(loaded.sources[name], "env");
+  }
+  for (const [input, expected] of [
+    ["true", true],
+    ["1", true],
+    ["yes", true],
+    ["false", false],
+  ] as const) {
+    const env = { TINTYPE_WORKER_EMBEDDED: input, TINTYPE_DATABASE_URL: POSTGRES };
+    t.equal(load({ env }).config.worker.embedded, expected, input);
+  }
+  const empty = load({
+    env: {
+      TINTYPE_PORT: "",
+      TINTYPE_DATABASE_URL: " ",
+      TINTYPE_REDIS_URL: "",
+      TINTYPE_CONFIG: "",
+      TINTYPE_NONSENSE: "",
+    },
+  });
+  t.same(empty, load(), "an empty variable is one that is not set");
+  t.same(
+    load({ env: { TINTYPE_TEST_ANYTHING: "1", PORT: "x", TINTYPES: "x" } }),
+    load(),
+    "what is not ours is left alone",
+  );
+});
+
+t.test("what is refused, with the setting, the place, the value and what is wanted", async (t) => {
+  const cases: Array<[name: string, input: string, wanted: string]> = [
+    ["host", "http://example.com", "an IP address or a host name, without scheme, port or brackets"],
+    ["host", "127.0.0.1:3000", "an IP address or a host name"],
+    ["host", "[::1]", "an IP address or a host name"],
+    ["port", "65536", "a whole number from 0 to 65535"],
+    ["port", "-1", "a whole number from 0 to 65535"],
+    ["port", "3000.5", "a whole number from 0 to 65535"],
+    ["port", "0x50", "a whole number from 0 to 65535"],
+    ["port", "http", "a whole number from 0 to 65535"],
+    ["public_url", "https://example.com/", "without a slash at its end"],
+    ["public_url", "example.com", "an absolute http:// or https:// URL"],
+    ["public_url", "ftp://example.com", "an absolute http:// or https:// URL"],
+    ["public_url", "https://example.com?x=1", "an absolute http:// or https:// URL"],
+    ["public_url", "https://", "an absolute http:// or https:// URL"],
+    ["registration", "invite", "one of open, closed"],
+    ["database.pool_max", "1", "a whole number from 2 to 1000"],
+    [
+      "database.statement_timeout",
+      "30",
+      'a duration from 100ms to 1h, a number and its unit (ms, s, m, h, d) such as "30s"',
+    ],
+    ["database.statement_timeout", "2h", "a duration from 100ms to 1h"],
+    ["worker.embedded", "on", "true or false"],
+    ["media.max_photo", "20", 'a size from 1kb to 1gb, a number and its unit (b, kb, mb, gb) such as "20mb"'],
+    ["media.max_photo", "2gb", "a size from 1kb to 1gb"],
+    ["http.trust_proxy", "10.0.0.0/8,proxy", "a list of IP addresses or CIDR ranges"],
+    ["http.trust_proxy", "0.0.0.0/0", "a list of IP addresses or CIDR ranges"],
+    ["http.trust_proxy", "10.0.0.0/33", "a list of IP addresses or CIDR ranges"],
+    ["http.cors_origins", "https://app.example.com/", "a list of origins such as"],
+    ["http.cors_origins", "*", "a list of origins such as"],
+    ["log.level", "verbose", "one of trace, debug, info, warn, error, fatal, silent"],
+  ];
+  for (const [name, input, wanted] of cases) {
+    const [line = "", ...others] = mistakes({ env: { [envName(name)]: input } });
+    t.ok(line.startsWith(`${name}: ${envName(name)} in the environment is "${input}"; it must be `), line);
+    t.ok(line.includes(wanted), line);
+    t.same(others, []);
+  }
+  t.match(mistakes({ flags: { port: "x" } }), ['port: --port is "x"; it must be a whole number from 0 to 65535']);
+  t.match(mistakes({ flags: { host: "" } }), [/^host: --host is ""/]);
+  t.same(mistakes({ flags: { prot: "1" } }), ["--prot is not a setting"]);
+});
+
+t.test("no secret in a message", async (t) => {
+  for (const url of ["mysql://tintype:hunter2@db/x", "hunter2", "postgres://tintype:hunter2@db:port/x"]) {
+    t.same(mistakes({ env: { TINTYPE_DATABASE_URL: url } }), [
+      "database.url: TINTYPE_DATABASE_URL in the environment is [redacted]; it must be a URL that begins with postgres:// or postgresql://, such as postgres://user:password@host:5432/database",
+    ]);
+  }
+  const misplaced = mistakes({ env: { TINTYPE_PUBLIC_URL: POSTGRES, TINTYPE_DATABASE_URI: POSTGRES } }).join("\n");
+  t.match(misplaced, "did you mean TINTYPE_DATABASE_URL?");
+  t.notMatch(misplaced, "hunter2");
+  const { cwd } = withFile(t, `database.url = "${POSTGRES}\n`);
+  t.notMatch(mistakes({ cwd }).join("\n"), "hunter2", "a syntax error does not quote the file");
+});
+
+t.test("flags win over the environment, that over the file, that over the defaults", async (t) => {
+  const text = 'host = "10.0.0.3"\nport = 3003\nregistration = "closed"\n[log]\nlevel = "warn"\n';
+  const { cwd, file } = withFile(t, text);
+  const loaded = load({
+    cwd,
+    env: { TINTYPE_HOST: "10.0.0.2", TINTYPE_PORT: "3002", TINTYPE_LOG_FORMAT: "pretty" },
+    flags: { host: "10.0.0.1", "data-dir": undefined },
+  });
+  t.match(loaded.config, {
+    host: "10.0.0.1",
+    port: 3002,
+    registration: "closed",
+    log: { level: "warn", format: "pretty" },
+  });
+  t.match(loaded.sources, {
+    host: "flag",
+    port: "env",
+    registration: "file",
+    "log.level": "file",
+    "log.format": "env",
+    "media.max_photo": "default",
+    data_dir: "default",
+  });
+  t.equal(loaded.file, file);
+});
+
+t.test("the file", async (t) => {
+  t.test("takes native values and strings", async (t) => {
+    const { cwd } = withFile(
+      t,
+      [
+        'port = 8080\nfeatures = ["likes"]\n[worker]\nembedded = false\nconcurrency = "2"',
+        '[http]\ntrust_proxy = ["::1"]\ncors_origins = "https://a.example,https://b.example"\nidle_timeout = "90s"',
+        "[media]\nmax_pixels = 1_000_000\n[shutdown]",
+      ].join("\n"),
+    );
+    const { config } = load({ cwd });
+    t.match(config, { port: 8080, features: [...FEATURES.core, "likes"], worker: { embedded: false, concurrency: 2 } });
+    t.same(config.http.trust_proxy, ["::1"]);
+    t.same(config.http.cors_origins, ["https://a.example", "https://b.example"]);
+    t.match(config, { http: { idle_timeout: 90_000 }, media: { max_pixels: 1_000_000 } });
+  });
+
+  t.test("is refused where it is wrong", async (t) => {
+    const cases: Array<[text: string, mistake: string]> = [
+      ["port = true", "port: port in FILE is true; it must be a whole number"],
+      ["port = 1.5", "port: port in FILE is 1.5; it must be a whole number"],
+      ["port = nan", "port: port in FILE is NaN; it must be a whole number"],
+      ["port = 2024-01-01", 'port: port in FILE is "2024-01-01"; it must be a whole number'],
+      ["host = 127", "host: host in FILE is 127; it must be"],
+      ['host = ""', 'host: host in FILE is ""; it must be'],
+      ['features = ["likes", 1]', 'features: features in FILE is ["likes",1]; it must be a list of names'],
+      ["worker.embedded = 1", "worker.embedded: worker.embedded in FILE is 1; it must be true or false"],
+      ["[http]\nidle_timeout = 60", "http.idle_timeout: http.idle_timeout in FILE is 60; it must be a duration"],
+      ["[media]\nmax_photo = 20000000", "media.max_photo: media.max_photo in FILE is 20000000; it must be a size"],
+      ["database = 5", "database in FILE is a section of settings and cannot have a value; write [database]"],
+      ["[[http]]\nbody_limit = 1", "http in FILE is a section of settings"],
+      ["[databse]\nurl = 'x'", "databse.url in FILE is not a setting; did you mean database.url?"],
+      ["[http]\nbody-limit = '1mb'", "http.body-limit in FILE is not a setting; did you mean http.body_limit?"],
+      ["[nonsense]", "nonsense in FILE is not a setting"],
+      ["[host]\nname = 'x'", "host.name in FILE is not a setting"],
+      ["[s3]\nbucket = 'photos'", "s3.bucket in FILE: this version keeps media on the file system only; unset it"],
+      ["port = 1\nport = 2", "FILE:2:1: Invalid TOML document: "],
+    ];
+    for (const [text, mistake] of cases) {
+      const { cwd, file } = withFile(t, text);
+      const [line = "", ...others] = mistakes({ cwd });
+      t.ok(line.startsWith(mistake.replace("FILE", file)), line);
+      t.same(others, []);
+    }
+  });
+
+  t.test("is the named one, else tintype.toml", async (t) => {
+    const { cwd } = withFile(t, "port = 1");
+    mkdirSync(join(cwd, "etc"));
+    writeFileSync(join(cwd, "etc", "two.toml"), 'port = 2\ndata_dir = "data"');
+    writeFileSync(join(cwd, "three.toml"), "port = 3");
+    t.equal(load({ cwd }).config.port, 1);
+    const two = load({ cwd, env: { TINTYPE_CONFIG: "etc/two.toml" } });
+    t.equal(two.config.port, 2);
+    t.equal(two.file, join(cwd, "etc", "two.toml"));
+    t.equal(two.config.data_dir, join(cwd, "etc", "data"), "its paths start where it lies");
+    t.equal(load({ cwd, env: { TINTYPE_CONFIG: "etc/two.toml" }, configFile: "three.toml" }).config.port, 3);
+    for (const missing of [{ env: { TINTYPE_CONFIG: "none.toml" } }, { configFile: "none.toml" }]) {
+      t.match(mistakes({ cwd, ...missing }), [/none\.toml cannot be read: ENOENT/]);
+    }
+    t.match(mistakes({ cwd, configFile: "etc" }), [/etc cannot be read: EISDIR/]);
+  });
+});
+
+t.test("names that are no settings", async (t) => {
+  const unknown: Array<[name: string, meant: string | undefined]> = [
+    ["TINTYPE_PROT", "TINTYPE_PORT"],
+    ["TINTYPE_DATABSE_URL", "TINTYPE_DATABASE_URL"],
+    ["TINTYPE_DATABASEURL", "TINTYPE_DATABASE_URL"],
+    ["TINTYPE_MEDIA_MAX_PHOTOS", "TINTYPE_MEDIA_MAX_PHOTO"],
+    ["TINTYPE_LIMITS_LIKES", "TINTYPE_LIMITS_LIKE"],
+    ["TINTYPE_CONIFG", "TINTYPE_CONFIG"],
+    ["TINTYPE_COFFEE_MACHINE", undefined],
+    ["TINTYPE_", undefined],
+  ];
+  for (const [name, meant] of unknown) {
+    const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+    t.same(mistakes({ env: { [name]: "x" } }), [`${name} is not a setting${hint}`]);
+  }
+
+  for (const name of RESERVED.map(envName)) {
+    const { config, warnings } = load({ env: { [name]: "x" } });
+    t.same(warnings, [`${name} is a setting of a later version and has no effect in this one.`]);
+    t.same(config, load().config);
+  }
+  const { cwd, file } = withFile(t, '[feed]\nfanout_threshold = 5\n[limits]\nlike = "1/1h"');
+  t.same(load({ cwd, env: { TINTYPE_REDIS_URL: "redis://x" } }).warnings, [
+    "TINTYPE_REDIS_URL is a setting of a later version and has no effect in this one.",
+    `feed.fanout_threshold in ${file} is a setting of a later version and has no effect in this one.`,
+    `limits.like in ${file} is a setting of a later version and has no effect in this one.`,
+  ]);
+  for (const name of REFUSED.map(envName)) {
+    t.same(mistakes({ env: { [name]: "x" } }), [`${name}: this version keeps media on the file system only; unset it`]);
+  }
+});
+
+t.test("Kubernetes' service links", async (t) => {
+  const env = {
+    TINTYPE_PORT: "tcp://10.0.0.1:3000",
+    TINTYPE_PORT_3000_TCP: "tcp://10.0.0.1:3000",
+    TINTYPE_PORT_3000_TCP_ADDR: "10.0.0.1",
+    TINTYPE_PORT_3000_TCP_PORT: "3000",
+    TINTYPE_PORT_3000_TCP_PROTO: "tcp",
+    TINTYPE_SERVICE_HOST: "10.0.0.1",
+    TINTYPE_SERVICE_PORT: "3000",
+    TINTYPE_SERVICE_PORT_HTTP: "3000",
+    TINTYPE_WORKER_PORT: "tcp://10.0.0.2:9100",
+    TINTYPE_WORKER_SERVICE_HOST: "10.0.0.2",
+  };
+  const names = Object.keys(env).sort().join(", ");
+  t.same(mistakes({ env }), [
+    `${names}: set by Kubernetes for a service of that name; put "enableServiceLinks: false" into the pod's spec`,
+  ]);
+  for (const [name, value] of Object.entries(env)) {
+    t.match(mistakes({ env: { [name]: value } }), [/enableServiceLinks: false/], name);
+  }
+});
+
+t.test("all mistakes of all sources come in one message", async (t) => {
+  const { cwd, file } = withFile(t, 'port = "file"\nhots = "x"\n[http]\nheader_timeout = "20m"');
+  const env = {
+    TINTYPE_PORT: "env",
+    TINTYPE_HOTS: "x",
+    TINTYPE_S3_BUCKET: "x",
+    TINTYPE_DATABASE_URL: "x",
+    TINTYPE_REDIS_URL: "x",
+  };
+  const all = mistakes({ cwd, env, flags: { port: "flag" } });
+  const expected = [
+    "TINTYPE_HOTS is not a setting; did you mean TINTYPE_HOST?",
+    "TINTYPE_S3_BUCKET: this version",
+    `hots in ${file} is not a setting; did you mean host?`,
+    'port: --port is "flag"',
+    'port: TINTYPE_PORT in the environment is "env"',
+    `port: port in ${file} is "file"`,
+    "database.url: TINTYPE_DATABASE_URL in the environment is [redacted]",
+    "http.header_timeout (20m) must not exceed http.request_timeout (10m)",
+  ];
+  t.equal(all.length, expected.length);
+  for (const [index, start] of expected.entries()) t.ok(all[index]?.startsWith(start), start);
+  t.throws(() => load({ cwd, env }), { message: /^The configuration is wrong in 7 places:\n/ });
+  t.throws(() => load({ env: { TINTYPE_PORT: "x" } }), { message: /^The configuration is wrong:\n/ });
+});
+
+t.test("settings that contradict each other", async (t) => {
+  t.equal(
+    load({ env: { TINTYPE_HTTP_REQUEST_TIMEOUT: "10s" } }).config.http.request_timeout,
+    10_000,
+    "equal ones do not",
+  );
+  t.match(mistakes({ env: { TINTYPE_HTTP_REQUEST_TIMEOUT: "5s" } }), [
+    "http.header_timeout (10s) must not exceed http.request_timeout (5s): the headers are a part of the request",
+  ]);
+  t.match(mistakes({ env: { TINTYPE_MEDIA_STAGING_MAX_AGE: "1m" } }), [
+    "http.request_timeout (10m) must not exceed media.staging_max_age (1m): an upload that is still running must not be removed",
+  ]);
+});
+
+t.test("what follows from other settings and the machine", async (t) => {
+  const urls: Array<[host: string, port: number, url: string]> = [
+    ["127.0.0.1", 3000, "http://127.0.0.1:3000"],
+    ["0.0.0.0", 3000, "http://localhost:3000"],
+    ["::", 3000, "http://localhost:3000"],
+    ["::1", 3000, "http://[::1]:3000"],
+    ["photos.internal", 80, "http://photos.internal"],
+    ["127.0.0.1", 0, "http://127.0.0.1:0"],
+  ];
+  for (const [host, port, url] of urls) {
+    t.equal(defaultPublicUrl(host, port), url);
+    t.equal(load({ flags: { host, port: `${port}` } }).config.public_url, url);
+  }
+  t.equal(load({ uid: 0 }).config.data_dir, "/var/lib/tintype");
+  t.equal(load({ uid: 0, flags: { "data-dir": "x" } }).config.data_dir, join(EMPTY, "x"));
+  t.equal(load({ env: { TINTYPE_DATABASE_URL: POSTGRES } }).config.worker.embedded, false);
+  t.equal(load({ terminal: true }).config.log.format, "pretty");
+
+  const features: Array<[listed: string, on: string[]]> = [
+    ["likes", [...FEATURES.core, "likes"]],
+    ["likes, feed,accounts", [...FEATURES.core, "feed", "likes"]],
+    ["accounts", FEATURES.core],
+  ];
+  for (const [listed, on] of features) t.same(load({ env: { TINTYPE_FEATURES: listed } }).config.features, on);
+  t.same(load(withFile(t, "features = []")).config.features, FEATURES.core);
+  t.same(mistakes({ env: { TINTYPE_FEATURES: "likes,fed,telegraph" } }), [
+    'features: TINTYPE_FEATURES in the environment is "likes,fed,telegraph"; there is no feature "fed" (did you mean feed?), "telegraph"; the features are accounts, graph, media, posts, feed, likes',
+  ]);
+});
+
+t.test("describing what holds", async (t) => {
+  const loaded = load({ env: { TINTYPE_DATABASE_URL: POSTGRES, TINTYPE_HTTP_IDLE_TIMEOUT: "90000ms" } });
+  const described = describeConfig(loaded);
+  t.same(
+    described.map(({ name }) => name),
+    settings().map(({ name }) => name),
+  );
+  t.notMatch(JSON.stringify(described), "hunter2");
+  const values: Array<[name: string, value: string, source: string]> = [
+    ["port", "3000", "default"],
+    ["features", FEATURES.known.join(","), "default"],
+    ["database.url", "postgres://tintype:[redacted]@db.example.com:5432/tintype", "env"],
+    ["worker.embedded", "false", "default"],
+    ["worker.port", "none", "default"],
+    ["media.max_photo", "20mb", "default"],
+    ["http.idle_timeout", "90s", "env"],
+    ["http.trust_proxy", "none", "default"],
+  ];
+  for (const [name, value, source] of values) {
+    t.match(
+      described.find((row) => row.name === name),
+      { env: envName(name), value, source, description: /\.$/ },
+      name,
+    );
+  }
+  const urls: Array<[url: string, shown: string]> = [
+    ["postgres://db/x", "postgres://db/x"],
+    ["postgres://me@db/x", "postgres://me@db/x"],
+    ["postgres://me:a@b:c@db/x", "postgres://me:[redacted]@db/x"],
+    [
+      "postgres:///x?host=/run&user=me&password=a&sslmode=require",
+      "postgres:///x?host=/run&user=me&password=[redacted]&sslmode=require",
+    ],
+    ["postgres://db/x?p%61ssword=a", "postgres://db/x?p%61ssword=[redacted]"],
+    ["postgres://db:5432/x?application_name=a@b", "postgres://db:5432/x?application_name=a@b"],
+  ];
+  for (const [url, shown] of urls) t.equal(redactUrl(url), shown);
+});
+
+t.test("the documentation", async (t) => {
+  const docs = renderConfigurationDocs();
+  for (const { name, env } of settings()) t.ok(docs.includes(`| \`${name}\` | \`${env}\` |`), name);
+  for (const name of [...RESERVED, ...REFUSED]) t.ok(docs.includes(envName(name)), name);
+  t.notMatch(docs, /undefined|\[object|NaN/);
+  const example = /```toml\n(.*?)\n```/s.exec(docs)?.[1] ?? "";
+  t.match(load(withFile(t, example)), {
+    config: { public_url: "https://photos.example.com", http: { trust_proxy: ["10.0.0.0/8"] } },
+    warnings: [],
+  });
+});

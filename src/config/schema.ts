@@ -1,0 +1,276 @@
+import { type Static, type TProperties, Type } from "typebox";
+import {
+  boolean,
+  choice,
+  duration,
+  integer,
+  isAddressRange,
+  isBaseUrl,
+  isHost,
+  isOrigin,
+  list,
+  nullable,
+  postgresUrl,
+  type Rules,
+  size,
+  type TSetting,
+  text,
+} from "./units.ts";
+
+/**
+ * Every setting there is. It describes the configuration that the program works with: durations are milliseconds, sizes
+ * bytes, and null means "none". The key is the setting's name in the file; in the environment it is upper-cased, with
+ * `TINTYPE_` before it and `_` between section and key.
+ */
+export const ConfigSchema = Type.Object({
+  host: text({
+    description: "The address to listen on. `0.0.0.0` or `::` listens on every one.",
+    default: "127.0.0.1",
+    check: isHost,
+    wants: "an IP address or a host name, without scheme, port or brackets",
+  }),
+  port: integer({
+    description: "The port to listen on. `0` picks a free one.",
+    default: "3000",
+    minimum: 0,
+    maximum: 65_535,
+  }),
+  public_url: text({
+    description: "What the URLs in answers begin with: the address at which clients reach this service.",
+    default: null,
+    otherwise: "`http://host:port`, with `localhost` for an address that stands for all",
+    check: isBaseUrl,
+    wants: "an absolute http:// or https:// URL without a slash at its end, such as https://photos.example.com",
+  }),
+  data_dir: text({
+    description:
+      "Where the embedded Postgres, the media and unfinished uploads lie. A relative path in the file starts from the file's directory.",
+    default: null,
+    otherwise: "`./tintype-data`; as root `/var/lib/tintype`",
+    check: (path) => path !== "" && !path.includes("\0"),
+    wants: "a path",
+  }),
+  features: list({
+    description:
+      "The features that are on; one that is left out has no route, job or command. The core features are on whatever is listed.",
+    default: null,
+    otherwise: "all",
+    check: (name) => name !== "",
+    wants: "names of features",
+  }),
+  registration: choice({
+    description: "Who may open an account: `open` is everybody, `closed` leaves it to `tintype users create`.",
+    default: "open",
+    values: ["open", "closed"],
+  }),
+
+  database: section("Postgres, which keeps everything but the media.", {
+    url: nullable(
+      postgresUrl({
+        description: "A Postgres of your own, version 15 or newer.",
+        default: null,
+        otherwise: "none: an embedded Postgres under the data directory",
+      }),
+    ),
+    pool_max: integer({
+      description: "The most connections that one process opens.",
+      default: "10",
+      minimum: 2,
+      maximum: 1000,
+    }),
+    statement_timeout: duration({
+      description: "A statement that runs longer is cancelled by Postgres.",
+      default: "30s",
+      minimum: "100ms",
+      maximum: "1h",
+    }),
+    migrate: choice({
+      description:
+        "What `serve` does about the schema in a Postgres of your own: `auto` installs it into an empty database, `never` not even that. Every other change of the schema is made by `tintype migrate` only. The embedded Postgres is always kept current.",
+      default: "auto",
+      values: ["auto", "never"],
+    }),
+  }),
+
+  worker: section("The processing of jobs, above all of pictures.", {
+    embedded: boolean({
+      description: "Whether `serve` takes jobs too. If not, at least one `tintype worker` has to run.",
+      default: null,
+      otherwise: "`true` with the embedded Postgres, else `false`",
+    }),
+    concurrency: integer({
+      description: "How many jobs one process works on at a time; each picture being decoded keeps a core busy.",
+      default: null,
+      otherwise: "the number of cores",
+      minimum: 1,
+      maximum: 1024,
+    }),
+    port: nullable(
+      integer({
+        description: "The port at which `tintype worker` answers `/healthz` and `/metrics`.",
+        default: null,
+        otherwise: "none",
+        minimum: 0,
+        maximum: 65_535,
+      }),
+    ),
+  }),
+
+  media: section("Uploads and pictures.", {
+    max_photo: size({
+      description: "A larger picture is refused while it is uploaded.",
+      default: "20mb",
+      minimum: "1kb",
+      maximum: "1gb",
+    }),
+    max_pixels: integer({
+      description:
+        "A picture of more pixels (width × height) is refused: each takes 4 bytes of memory while it is decoded.",
+      default: "50000000",
+      minimum: 1,
+      maximum: 1_000_000_000,
+    }),
+    decode_timeout: duration({
+      description: "A picture whose decoding takes longer has failed.",
+      default: "20s",
+      minimum: "100ms",
+      maximum: "1h",
+    }),
+    decoder_memory: size({
+      description: "The memory that one decoding process may take.",
+      default: "1gb",
+      minimum: "128mb",
+      maximum: "64gb",
+    }),
+    staging_max_age: duration({
+      description:
+        "What broken uploads left behind is removed after this time, which must not be shorter than `http.request_timeout`.",
+      default: "24h",
+      minimum: "100ms",
+      maximum: "20d",
+    }),
+  }),
+
+  http: section("The HTTP server.", {
+    body_limit: size({
+      description: "The largest JSON body that is read. Uploads have limits of their own.",
+      default: "64kb",
+      minimum: "1kb",
+      maximum: "100mb",
+    }),
+    header_timeout: duration({
+      description: "How long a client may take to send a request's headers.",
+      default: "10s",
+      minimum: "100ms",
+      maximum: "1h",
+    }),
+    idle_timeout: duration({
+      description: "A connection without a request is closed after this time. A proxy in front should close earlier.",
+      default: "60s",
+      minimum: "100ms",
+      maximum: "1d",
+    }),
+    request_timeout: duration({
+      description: "How long a client may take to send a whole request, slow uploads included.",
+      default: "10m",
+      minimum: "100ms",
+      maximum: "1d",
+    }),
+    trust_proxy: list({
+      description:
+        "The proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Anybody else could claim any address.",
+      default: "",
+      check: isAddressRange,
+      wants: "IP addresses or CIDR ranges such as 10.0.0.0/8",
+    }),
+    cors_origins: list({
+      description: "The sites whose pages may call the API from a browser.",
+      default: "",
+      check: isOrigin,
+      wants: "origins such as https://app.example.com, without a path or a slash at the end",
+    }),
+  }),
+
+  accounts: section("Accounts and their sessions.", {
+    session_lifetime: duration({
+      description: "A session that is not used for this long has ended.",
+      default: "90d",
+      minimum: "100ms",
+      maximum: "3650d",
+    }),
+  }),
+
+  log: section("The log, on standard error.", {
+    level: choice({
+      description: "The least important messages that are logged.",
+      default: "info",
+      values: ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
+    }),
+    format: choice({
+      description: "`pretty` is for people, `json` is one document a line for machines.",
+      default: null,
+      otherwise: "`pretty` on a terminal, else `json`",
+      values: ["pretty", "json"],
+    }),
+  }),
+
+  shutdown: section("The orderly end of a process.", {
+    timeout: duration({
+      description:
+        "How long a process that is told to stop may take for requests and jobs in flight. Whoever stops it (systemd, Kubernetes) should wait longer.",
+      default: "30s",
+      minimum: "100ms",
+      maximum: "1h",
+    }),
+  }),
+});
+
+function section<P extends TProperties>(description: string, properties: P) {
+  return Object.assign(Type.Object(properties), { description });
+}
+
+/** The whole configuration: durations in milliseconds, sizes in bytes, paths absolute, null for "none". */
+export type Config = Static<typeof ConfigSchema>;
+
+/** One setting, with its names and rules. */
+export interface Setting extends Rules {
+  /** `media.max_photo`, as in the file. */
+  readonly name: string;
+  /** `media`; null for what stands at the top. */
+  readonly section: string | null;
+  /** `max_photo`. */
+  readonly key: string;
+  /** `TINTYPE_MEDIA_MAX_PHOTO`. */
+  readonly env: string;
+  /** `media-max-photo`: what a flag for it is called, without the dashes. */
+  readonly flag: string;
+  readonly schema: TSetting;
+}
+
+/** The variable that sets `name`: `media.max_photo` → `TINTYPE_MEDIA_MAX_PHOTO`. */
+export function envName(name: string): string {
+  return `TINTYPE_${name.replaceAll(".", "_").toUpperCase()}`;
+}
+
+const SETTINGS: readonly Setting[] = Object.entries(ConfigSchema.properties).flatMap(([name, schema]) =>
+  "setting" in schema
+    ? [describe(null, name, schema)]
+    : Object.entries(schema.properties).map(([key, inner]: [string, TSetting]) => describe(name, key, inner)),
+);
+
+function describe(section: string | null, key: string, schema: TSetting): Setting {
+  const name = section === null ? key : `${section}.${key}`;
+  return { ...schema.setting, name, section, key, env: envName(name), flag: name.replaceAll(/[._]/g, "-"), schema };
+}
+
+/** All settings, in the order of the schema. */
+export function settings(): readonly Setting[] {
+  return SETTINGS;
+}
+
+/** The sections of the file with what they are about, in the order of the schema. */
+export function sections(): ReadonlyArray<{ name: string; description: string }> {
+  return Object.entries(ConfigSchema.properties).flatMap(([name, schema]) =>
+    "setting" in schema ? [] : [{ name, description: schema.description }],
+  );
+}

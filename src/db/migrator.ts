@@ -1,0 +1,194 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import type { Logger } from "pino";
+import { ConfigError, OperationError } from "../errors.ts";
+import { VERSION } from "../version.ts";
+
+const FOLDER = fileURLToPath(new URL("../../migrations/postgres/", import.meta.url));
+const FILE_NAME = /^(\d{4})_([a-z0-9_]+)\.sql$/;
+
+/** Advisory lock key: whoever migrates holds it, in one session, from first look to last file. */
+const LOCK = 0x7417_0001;
+
+export interface Migration {
+  version: number;
+  name: string;
+  sql: string;
+  checksum: string;
+  /** The oldest version of the application that still works on the schema after this file. */
+  oldestApplication: string;
+  /** `-- no-transaction` files (CREATE INDEX CONCURRENTLY) run statement by statement and may be run again. */
+  transactional: boolean;
+}
+
+export interface MigrationStatus {
+  version: number;
+  name: string;
+  applied_at: Date | null;
+}
+
+interface AppliedRow {
+  version: number;
+  name: string;
+  checksum: string;
+  oldest_application: string;
+  applied_at: Date;
+}
+
+/** The migrations of this version, in order. A file starts with `-- oldest-application: X.Y.Z`. */
+export async function readMigrations(folder = FOLDER): Promise<Migration[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort();
+  return Promise.all(
+    names.map(async (file) => {
+      const match = FILE_NAME.exec(file);
+      const sql = await readFile(`${folder}/${file}`, "utf8");
+      const oldest = /^-- oldest-application: (\d+\.\d+\.\d+)$/m.exec(sql);
+      if (!match?.[1] || !match[2] || !oldest?.[1]) {
+        throw new OperationError(`migration ${file} wants a name like 0001_name.sql and an oldest-application line`);
+      }
+      return {
+        version: Number(match[1]),
+        name: match[2],
+        sql,
+        checksum: createHash("sha256").update(sql).digest("hex"),
+        oldestApplication: oldest[1],
+        transactional: !/^-- no-transaction$/m.test(sql),
+      };
+    }),
+  );
+}
+
+/**
+ * Applies what is missing, one transaction a file, under an advisory lock: of several that start at once one works
+ * and the others find it done. `afterwards` runs under the same lock (pg-boss' schema and queues).
+ * With `onlyEmpty`, a database that already has a schema is left alone.
+ * @returns the migrations that were applied, none when all was there.
+ * @throws OperationError when an applied file has changed since, or a file fails (its transaction is rolled back).
+ */
+export async function migrate(
+  connection: pg.PoolConfig,
+  options: { log: Logger; onlyEmpty?: boolean; folder?: string; afterwards?: () => Promise<void> },
+): Promise<Migration[]> {
+  const { log } = options;
+  const migrations = await readMigrations(options.folder);
+  return withClient(connection, async (client) => {
+    await client.query("SELECT pg_advisory_lock($1)", [LOCK]);
+    const applied = await readApplied(client);
+    if (options.onlyEmpty && applied.size > 0) return [];
+    refuseChanged(migrations, applied);
+    await client.query(`CREATE TABLE IF NOT EXISTS schema_migrations (
+      version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+      oldest_application text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`);
+    const pending = migrations.filter((migration) => !applied.has(migration.version));
+    for (const migration of pending) {
+      await apply(client, migration);
+      log.info({ version: migration.version, name: migration.name }, "migration applied");
+    }
+    await options.afterwards?.();
+    return pending;
+  });
+}
+
+/** Every migration of this version and whether it was applied. */
+export async function migrationStatus(connection: pg.PoolConfig): Promise<MigrationStatus[]> {
+  const migrations = await readMigrations();
+  const applied = await withClient(connection, readApplied);
+  return migrations.map(({ version, name }) => ({
+    version,
+    name,
+    applied_at: applied.get(version)?.applied_at ?? null,
+  }));
+}
+
+/**
+ * Refuses a schema that this version cannot work with: one that lacks a migration of ours, or has a newer one that
+ * no longer serves us. A newer schema that still serves us is fine: old and new run side by side during a deploy.
+ */
+export async function assertSchemaServes(connection: pg.PoolConfig, application = VERSION): Promise<void> {
+  const migrations = await readMigrations();
+  const applied = await withClient(connection, readApplied);
+  const missing = migrations.filter((migration) => !applied.has(migration.version));
+  if (missing.length > 0) {
+    throw new ConfigError(
+      `the database lacks ${missing.length} of ${migrations.length} migrations (the first is ${missing[0]?.name})`,
+      { hint: "Run `tintype migrate`, then start again." },
+    );
+  }
+  refuseChanged(migrations, applied);
+  const known = new Set(migrations.map((migration) => migration.version));
+  for (const row of applied.values()) {
+    if (!known.has(row.version) && compareVersions(application, row.oldest_application) < 0) {
+      throw new ConfigError(
+        `the database was migrated by a newer tintype (${row.name}) that no longer serves version ${application}`,
+        { hint: `Install tintype ${row.oldest_application} or newer.` },
+      );
+    }
+  }
+}
+
+async function apply(client: pg.Client, migration: Migration): Promise<void> {
+  const record = () =>
+    client.query(
+      "INSERT INTO schema_migrations (version, name, checksum, oldest_application) VALUES ($1, $2, $3, $4)",
+      [migration.version, migration.name, migration.checksum, migration.oldestApplication],
+    );
+  try {
+    if (!migration.transactional) {
+      // One statement a query: several in one string would be an implicit transaction.
+      for (const statement of migration.sql.split(/;\s*$/m)) if (statement.trim()) await client.query(statement);
+      await record();
+      return;
+    }
+    await client.query("BEGIN");
+    await client.query(migration.sql);
+    await record();
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK");
+    throw new OperationError(
+      `migration ${migration.version} (${migration.name}) failed: ${error instanceof Error ? error.message : error}`,
+      { hint: "Nothing of it was kept. Mend the cause and run `tintype migrate` again.", cause: error },
+    );
+  }
+}
+
+async function readApplied(client: pg.Client): Promise<Map<number, AppliedRow>> {
+  const { rows } = await client.query<{ there: boolean }>(
+    "SELECT to_regclass('schema_migrations') IS NOT NULL AS there",
+  );
+  if (!rows[0]?.there) return new Map();
+  const applied = await client.query<AppliedRow>("SELECT * FROM schema_migrations ORDER BY version");
+  return new Map(applied.rows.map((row) => [row.version, row]));
+}
+
+function refuseChanged(migrations: Migration[], applied: Map<number, AppliedRow>): void {
+  for (const migration of migrations) {
+    const row = applied.get(migration.version);
+    if (row && row.checksum !== migration.checksum) {
+      throw new OperationError(`migration ${migration.version} (${migration.name}) was changed after it was applied`, {
+        hint: "Migrations are never edited: restore the file and write a new one.",
+      });
+    }
+  }
+}
+
+async function withClient<T>(connection: pg.PoolConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(connection);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+function compareVersions(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) => version.split(".").map(Number));
+  for (const index of [0, 1, 2]) {
+    const difference = (left?.[index] ?? 0) - (right?.[index] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

@@ -1,0 +1,92 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Config } from "./config/schema.ts";
+import type { Context } from "./context.ts";
+import { type Database, openDatabase, type Role } from "./db/database.ts";
+import { assertSchemaServes, migrate } from "./db/migrator.ts";
+import { openFilesystemStore } from "./drivers/media/filesystem.ts";
+import { createEmit } from "./events.ts";
+import type { Feature } from "./feature.ts";
+import { installJobQueue, openJobQueue } from "./jobs/queue.ts";
+import type { MediaStore } from "./ports/media.ts";
+
+export interface Deps {
+  readonly context: Context;
+  readonly database: Database;
+  /** Closes in reverse order of opening. Jobs must have been stopped before. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens what the configuration names, one visible switch a port.
+ * @param allFeatures also those that are off: their queues exist, so that switching one on needs no migration.
+ */
+export async function openDeps(options: {
+  config: Config;
+  log: Logger;
+  role: Role;
+  features: readonly Feature[];
+  allFeatures: readonly Feature[];
+  onLost?: (error: Error) => void;
+}): Promise<Deps> {
+  const { config, log, role, features } = options;
+  const opened: Array<() => Promise<void>> = [];
+  const close = async () => {
+    for (const closeOne of opened.reverse().splice(0)) await closeOne();
+  };
+  try {
+    const database = await openDatabase({ config, log, role, ...(options.onLost ? { onLost: options.onLost } : {}) });
+    opened.push(database.close);
+    await prepareSchema(database, options);
+    const media = await openMediaStore(config);
+    opened.push(media.close);
+    const takesJobs = role === "worker" || (role === "serve" && config.worker.embedded);
+    const queue = await openJobQueue(database.connection, log, takesJobs ? "worker" : "client");
+    opened.push(queue.close);
+    const context: Context = {
+      config,
+      log,
+      db: database.db,
+      pool: database.pool,
+      media,
+      queue,
+      enqueue: queue.enqueue,
+      emit: createEmit(
+        features.map((feature) => feature.on ?? {}),
+        () => context,
+      ),
+    };
+    return { context, database, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Applies all migrations, pg-boss' schema and the queues. @returns the names of the migrations that were applied. */
+export async function migrateAll(
+  database: Database,
+  features: readonly Feature[],
+  options: { log: Logger; onlyEmpty?: boolean },
+): Promise<string[]> {
+  const jobs = features.flatMap((feature) => feature.jobs ?? []);
+  const applied = await migrate(database.connection, {
+    ...options,
+    afterwards: () => installJobQueue(database.connection, jobs),
+  });
+  return applied.map((migration) => `${String(migration.version).padStart(4, "0")}_${migration.name}`);
+}
+
+/** The embedded database is this program's own and is brought up to date; an operator's only when it is empty. */
+async function prepareSchema(
+  database: Database,
+  { config, log, allFeatures }: { config: Config; log: Logger; allFeatures: readonly Feature[] },
+): Promise<void> {
+  if (database.embedded) await migrateAll(database, allFeatures, { log });
+  else if (config.database.migrate === "auto") await migrateAll(database, allFeatures, { log, onlyEmpty: true });
+  await assertSchemaServes(database.connection);
+}
+
+function openMediaStore(config: Config): Promise<MediaStore> {
+  return openFilesystemStore(join(config.data_dir, "media"));
+}

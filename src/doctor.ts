@@ -1,0 +1,127 @@
+import { statfs } from "node:fs/promises";
+import type { Logger } from "pino";
+import type { Config } from "./config/schema.ts";
+import { formatSize } from "./config/units.ts";
+import { type Database, describe, openDatabase } from "./db/database.ts";
+import { migrationStatus } from "./db/migrator.ts";
+import { openFilesystemStore } from "./drivers/media/filesystem.ts";
+import { ExitError } from "./errors.ts";
+import type { Feature } from "./feature.ts";
+
+export interface Check {
+  name: string;
+  state: "ok" | "warning" | "failed";
+  message: string;
+  /** What to do about it. */
+  mend: string | null;
+  /** Whether it is a dependency that is down, rather than something in the program or its set-up. */
+  dependency: boolean;
+}
+
+interface Outcome {
+  message: string;
+  /** Works, but the operator should know. */
+  warning?: string;
+}
+
+/** The oldest Postgres that is taken, as `server_version_num`. */
+const OLDEST_POSTGRES = 150_000;
+const LITTLE_SPACE = 1024 ** 3;
+/** More than this between our clock and the database's, in milliseconds, and times in answers look wrong. */
+const CLOCK_SKEW = 2_000;
+
+/** Tries everything that the program needs, one after the other; what depends on a failed check is left out. */
+export async function examine(options: {
+  config: Config;
+  log: Logger;
+  features: readonly Feature[];
+  allFeatures: readonly Feature[];
+}): Promise<Check[]> {
+  const { config, log, features, allFeatures } = options;
+  const checks: Check[] = [];
+  const check = async (name: string, dependency: boolean, work: () => Promise<Outcome>) => {
+    const result = await attempt(name, dependency, work);
+    checks.push(result);
+    return result.state !== "failed";
+  };
+
+  await check("node", false, async () => ({ message: `version ${process.versions.node}` }));
+  await check("features", false, async () => {
+    const off = allFeatures.filter((feature) => !features.includes(feature)).map((feature) => feature.name);
+    return {
+      message: `on: ${features.map((feature) => feature.name).join(", ")}${off.length > 0 ? `; off: ${off.join(", ")}` : ""}`,
+    };
+  });
+  await check("pictures", false, async () => {
+    // Asked for here and not imported: a broken native part must be a finding, not the end of doctor.
+    const { default: sharp } = await import("sharp");
+    return { message: `libvips ${sharp.versions.vips}` };
+  });
+  await check("media store", true, () => examineMedia(config));
+
+  let database: Database | undefined;
+  const opened = await check("postgres", true, async () => {
+    database = await openDatabase({ config, log, role: "command" });
+    return examinePostgres(database);
+  });
+  if (opened && database) {
+    const { connection, pool } = database;
+    const migrated = await check("schema", false, async () => {
+      const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null);
+      if (missing.length === 0) return { message: "up to date" };
+      throw new Error(`${missing.length} migrations are missing; run \`tintype migrate\``);
+    });
+    if (migrated) {
+      await check("jobs", false, async () => {
+        const { jobStatus } = await import("./jobs/admin.ts");
+        const { Kysely, PostgresDialect } = await import("kysely");
+        const queues = await jobStatus(new Kysely({ dialect: new PostgresDialect({ pool }) }));
+        const failed = queues.reduce((sum, queue) => sum + queue.failed, 0);
+        const oldest = Math.max(0, ...queues.map((queue) => queue.oldest_seconds ?? 0));
+        if (oldest > 60)
+          return { message: "", warning: `the oldest job has waited ${Math.round(oldest)} s; is a worker running?` };
+        if (failed > 0)
+          return { message: "", warning: `${failed} failed for good; see \`tintype jobs list --failed\`` };
+        return { message: "none waits too long, none failed" };
+      });
+    }
+  }
+  await database?.close();
+  return checks;
+}
+
+async function examineMedia(config: Config): Promise<Outcome> {
+  const store = await openFilesystemStore(`${config.data_dir}/media`);
+  await store.check();
+  const { bavail, bsize } = await statfs(config.data_dir);
+  const free = bavail * bsize;
+  const message = `files in ${config.data_dir}/media, ${formatSize(free)} free`;
+  return free < LITTLE_SPACE
+    ? { message, warning: `only ${formatSize(free)} are free in ${config.data_dir}` }
+    : { message };
+}
+
+async function examinePostgres({ pool, embedded }: Database): Promise<Outcome> {
+  const before = Date.now();
+  const { rows } = await pool.query<{ version: number; now: Date }>(
+    "SELECT current_setting('server_version_num')::int AS version, clock_timestamp() AS now",
+  );
+  const [row] = rows;
+  if (!row) throw new Error("Postgres gave no answer");
+  if (row.version < OLDEST_POSTGRES) throw new Error("Postgres is older than 15; install 15 or newer");
+  const message = `${embedded ? "embedded, " : ""}version ${Math.floor(row.version / 10_000)}, answered in ${Date.now() - before} ms`;
+  const skew = Math.abs(row.now.getTime() - (before + Date.now()) / 2);
+  return skew > CLOCK_SKEW
+    ? { message, warning: `its clock differs from this machine's by ${Math.round(skew / 1000)} s; run an NTP client` }
+    : { message };
+}
+
+async function attempt(name: string, dependency: boolean, work: () => Promise<Outcome>): Promise<Check> {
+  try {
+    const { message, warning } = await work();
+    return { name, state: warning ? "warning" : "ok", message: warning ?? message, mend: null, dependency };
+  } catch (error) {
+    const mend = error instanceof ExitError ? (error.hint ?? null) : null;
+    return { name, state: "failed", message: describe(error), mend, dependency };
+  }
+}

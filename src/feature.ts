@@ -1,0 +1,55 @@
+import type { Command } from "@oclif/core";
+import type { Context } from "./context.ts";
+import { ConfigError } from "./errors.ts";
+import type { EventHandlers } from "./events.ts";
+import type { App, Viewer } from "./http/types.ts";
+import type { Job } from "./jobs/job.ts";
+
+/**
+ * A feature: one folder of plugins/. Everything it adds to the program is named here, so that leaving it out of
+ * TINTYPE_FEATURES leaves no route, job, command or event handler of it.
+ */
+export interface Feature {
+  name: string;
+  /** One sentence for operators. */
+  summary: string;
+  /** Cannot be switched off. */
+  core?: boolean;
+  /** Features that must be there too; they come earlier in the list. */
+  requires: readonly string[];
+  /** Its routes below /api/v1, registered in a scope of their own. */
+  plugin?: (app: App, context: Context) => Promise<void>;
+  /** Its routes outside of /api/v1. */
+  rootPlugin?: (app: App, context: Context) => Promise<void>;
+  /** Says who a bearer token is; exactly one feature does. */
+  authenticate?: (context: Context, token: string) => Promise<Viewer | null>;
+  jobs?: readonly Job<Context>[];
+  /** By oclif id (`users:create`). Loaded when the command map is asked for, so imports must stay light. */
+  commands?: Readonly<Record<string, Command.Class>>;
+  on?: EventHandlers<Context>;
+}
+
+/**
+ * The features that are on, in the order of the list.
+ * @param selected the names of TINTYPE_FEATURES, or null for all; core features are always on.
+ * @throws ConfigError for an unknown name, or a feature whose requirement is off.
+ */
+export function enabledFeatures(all: readonly Feature[], selected: readonly string[] | null): Feature[] {
+  const unknown = (selected ?? []).filter((name) => !all.some((feature) => feature.name === name));
+  if (unknown.length > 0) {
+    throw new ConfigError(`unknown feature: ${unknown.join(", ")}`, {
+      hint: `The features are ${all.map((feature) => feature.name).join(", ")}.`,
+    });
+  }
+  const enabled = all.filter((feature) => feature.core || selected === null || selected.includes(feature.name));
+  const names = new Set(enabled.map((feature) => feature.name));
+  for (const feature of enabled) {
+    const missing = feature.requires.filter((name) => !names.has(name));
+    if (missing.length > 0) {
+      throw new ConfigError(`the feature ${feature.name} needs ${missing.join(", ")}`, {
+        hint: "Add it to TINTYPE_FEATURES, or leave both out.",
+      });
+    }
+  }
+  return enabled;
+}

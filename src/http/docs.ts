@@ -1,0 +1,41 @@
+import swagger from "@fastify/swagger";
+import reference from "@scalar/fastify-api-reference";
+import type { Context } from "../context.ts";
+import { VERSION } from "../version.ts";
+import type { App } from "./types.ts";
+
+/** The reference page brings its own script and styles, and needs no other host. */
+const PAGE_POLICY =
+  "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; frame-ancestors 'none'";
+
+/** /openapi.json, made from the schemas of the routes, and /docs, the same for reading. Must come before the routes. */
+export async function registerDocs(app: App, { config }: Context): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: {
+        title: "Tintype",
+        version: VERSION,
+        description:
+          "Photo sharing over HTTP. Times are RFC 3339 UTC, ids are strings, a field without a value is null.",
+        license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+      },
+      servers: [{ url: config.public_url }],
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+    },
+    transform: ({ schema, url, route }) => ({
+      url,
+      schema: { ...schema, ...(url.startsWith("/api/") && !route.config?.public ? { security: [{ token: [] }] } : {}) },
+    }),
+  });
+  app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger());
+  await app.register(async (scope: App) => {
+    scope.addHook("onSend", async (_request, reply) => {
+      reply.header("content-security-policy", PAGE_POLICY);
+    });
+    await scope.register(reference, {
+      routePrefix: "/docs",
+      configuration: { title: "Tintype API", url: "/openapi.json", withDefaultFonts: false, telemetry: false },
+    });
+  });
+}

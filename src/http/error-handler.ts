@@ -1,0 +1,115 @@
+import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from "fastify";
+import { classifyDatabaseError } from "../db/errors.ts";
+import { DependencyError } from "../errors.ts";
+import {
+  bodyTooLarge,
+  HttpError,
+  headersTooLarge,
+  internalError,
+  invalidJson,
+  invalidRequest,
+  invalidValue,
+  requestTimeout,
+  shuttingDown,
+  unavailable,
+  unsupportedMediaType,
+} from "./errors.ts";
+
+/** Seconds after which a client may try what an outage refused. */
+const RETRY_AFTER = 5;
+
+/** What a value may be wrong in, though the request has the right shape: 422 and not 400. */
+const VALUE_KEYWORDS = new Set([
+  "pattern",
+  "minLength",
+  "maxLength",
+  "minimum",
+  "maximum",
+  "enum",
+  "const",
+  "maxItems",
+  "minItems",
+]);
+
+/** The body of every error answer. */
+export function errorBody(error: HttpError, requestId: string | null) {
+  return { error: { code: error.code, message: error.message, request_id: requestId, details: error.details } };
+}
+
+export function sendError(request: FastifyRequest, reply: FastifyReply, error: HttpError): FastifyReply {
+  if (error.retryAfter !== undefined) reply.header("retry-after", error.retryAfter);
+  return reply.code(error.status).type("application/json; charset=utf-8").send(errorBody(error, request.id));
+}
+
+/** Fastify's error handler: any error becomes one of the catalogue; ours are logged with their cause. */
+export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const answer = toHttpError(error);
+  if (answer.status >= 500) request.log.error({ err: error }, "request failed");
+  if (reply.raw.headersSent) {
+    reply.raw.destroy();
+    return reply;
+  }
+  return sendError(request, reply, answer);
+}
+
+function toHttpError(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
+  if (error instanceof DependencyError) return unavailable({}, { retryAfter: RETRY_AFTER, cause: error });
+  switch (classifyDatabaseError(error)) {
+    case "unavailable":
+    case "conflict":
+      return unavailable({}, { retryAfter: RETRY_AFTER, cause: error });
+    case "bad_text":
+      return invalidValue({ reason: "the text holds a character that cannot be stored" });
+    default:
+      return fromFastify(error) ?? internalError({}, { cause: error });
+  }
+}
+
+function fromFastify(error: unknown): HttpError | null {
+  if (!(error instanceof Error)) return null;
+  const { code, validation, validationContext, statusCode } = error as FastifyError;
+  if (validation) return fromValidation(validation, validationContext ?? "request");
+  switch (code) {
+    case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
+      return unsupportedMediaType({
+        expected: "a body of the type that this route takes, with its Content-Type header",
+      });
+    case "FST_ERR_CTP_EMPTY_JSON_BODY":
+    case "FST_ERR_CTP_INVALID_JSON_BODY":
+      return invalidJson({});
+    case "FST_ERR_CTP_BODY_TOO_LARGE":
+      return bodyTooLarge({});
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return requestTimeout({});
+    case "HPE_HEADER_OVERFLOW":
+      return headersTooLarge({});
+    case "FST_ERR_REOPENED_CLOSE_SERVER":
+      return shuttingDown({}, { retryAfter: 1 });
+  }
+  if (statusCode === 503) return shuttingDown({}, { retryAfter: 1 });
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
+    return invalidRequest({ reason: error.message });
+  return null;
+}
+
+function fromValidation(errors: FastifySchemaValidationError[], where: string): HttpError {
+  const fields = errors.map((error) => ({ field: fieldOf(error), message: messageOf(error) }));
+  const reason = fields
+    .map(({ field, message }) => (field ? `${field} ${message}` : `the ${where} ${message}`))
+    .join("; ");
+  const onlyValues = where === "body" && errors.every((error) => VALUE_KEYWORDS.has(error.keyword));
+  return (onlyValues ? invalidValue : invalidRequest)({ reason }, { details: { fields } });
+}
+
+function fieldOf(error: FastifySchemaValidationError): string {
+  const path = error.instancePath.slice(1).replaceAll("/", ".");
+  const named = error.params.missingProperty ?? error.params.additionalProperty;
+  return typeof named === "string" ? [path, named].filter(Boolean).join(".") : path;
+}
+
+function messageOf(error: FastifySchemaValidationError): string {
+  if (error.keyword === "required") return "is missing";
+  if (error.keyword === "additionalProperties") return "is not a field of this request";
+  return error.message ?? "is wrong";
+}

@@ -1,0 +1,24 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import type { FastifyInstance, RawServerDefault } from "fastify";
+import type { Logger } from "pino";
+
+/** Who is signed in. */
+export interface Viewer {
+  id: string;
+  username: string;
+  session_id: string;
+}
+
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, Logger, TypeBoxTypeProvider>;
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Null only on routes whose config says `public`. Handlers of the others call `viewerOf(request)`. */
+    viewer: Viewer | null;
+  }
+  interface FastifyContextConfig {
+    /** Needs no Authorization header. */
+    public?: boolean;
+  }
+}

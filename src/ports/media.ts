@@ -1,0 +1,37 @@
+import type { Readable } from "node:stream";
+
+/** Byte range, both ends inclusive, as in HTTP. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
+
+export interface MediaObject {
+  /** Size of the whole object in bytes, whatever range was asked for. */
+  size: number;
+  /** The bytes asked for. Whoever opens it must read it to the end or destroy it. */
+  body: Readable;
+}
+
+/**
+ * Keeps originals and renditions under keys such as `renditions/7f/<medium>/large.webp`: lower-case letters, digits,
+ * `-`, `.` and `/`, no empty or dotted part.
+ *
+ * The contract, the same for every driver:
+ * - `putFile` has the object durable when it resolves: a crash of the machine right after loses nothing. It replaces
+ *   what was there, and a reader sees the old object or the new one, never a mixture or a part.
+ * - `putFile` may move the local file instead of copying it; afterwards the file is the store's.
+ * - `remove` of what is not there is no error, so that a job that deletes may run twice.
+ * - A store that is out of reach or full rejects with a DependencyError.
+ */
+export interface MediaStore {
+  putFile(key: string, path: string): Promise<void>;
+  /** @returns null when there is no such object. */
+  read(key: string, range?: ByteRange): Promise<MediaObject | null>;
+  /** A local file with the object's bytes, valid until `release`. @returns null when there is no such object. */
+  localFile(key: string): Promise<{ path: string; release(): Promise<void> } | null>;
+  remove(keys: readonly string[]): Promise<void>;
+  /** Rejects with a DependencyError when the store cannot be used; for readiness and `doctor`. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
