@@ -14,6 +14,7 @@ process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 const decoder = import("./render.ts");
 
 process.on("message", (request: RenderRequest) => {
+  process.send?.({ outcome: "accepted" } satisfies RenderReply);
   void answer(request).then((reply) => process.send?.(reply));
 });
 

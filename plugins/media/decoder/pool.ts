@@ -100,11 +100,17 @@ export function createDecoderPool(options: DecoderPoolOptions): DecoderPool {
   }
 
   async function renderNow(request: RenderRequest, signal: AbortSignal | undefined): Promise<Rendered> {
-    const child = takeProcess();
-    try {
-      return await decodeIn(child, request, options, signal);
-    } finally {
-      await giveProcess(child);
+    for (;;) {
+      const child = takeProcess();
+      try {
+        return await decodeIn(child, request, options, signal);
+      } catch (error) {
+        // It had died idle, and this process had not heard of it yet. A new one that does so is broken.
+        const diedIdle = error instanceof NotAcceptedError && filesOf.has(child);
+        if (!diedIdle) throw error;
+      } finally {
+        await giveProcess(child);
+      }
     }
   }
 
@@ -132,6 +138,9 @@ export function createDecoderPool(options: DecoderPoolOptions): DecoderPool {
     },
   };
 }
+
+/** The process ended before it looked at the file, which is then not to blame. */
+class NotAcceptedError extends PictureError {}
 
 function startChild(log: Logger): ChildProcess {
   const child = fork(CHILD, {
@@ -177,6 +186,7 @@ function decodeIn(
 ): Promise<Rendered> {
   const { promise, resolve, reject } = Promise.withResolvers<Rendered>();
   let settled = false;
+  let accepted = false;
   let stopped: { reason: unknown } | undefined;
 
   const stop = (reason: unknown) => {
@@ -189,12 +199,15 @@ function decodeIn(
   const onReply = (reply: RenderReply) => {
     // An answer that crossed the kill: the exit follows, and with it the reason.
     if (stopped) return;
-    if (reply.outcome === "rendered") resolve(reply.rendered);
+    if (reply.outcome === "accepted") accepted = true;
+    else if (reply.outcome === "rendered") resolve(reply.rendered);
     else if (reply.outcome === "refused") reject(new PictureError(reply.code, reply.detail));
     else reject(new Error(reply.detail));
   };
-  const onExit = (code: number | null, killedBy: NodeJS.Signals | null) =>
-    reject(stopped ? stopped.reason : new PictureError("DECODER_CRASHED", `exit ${killedBy ?? code}`));
+  const onExit = (code: number | null, killedBy: NodeJS.Signals | null) => {
+    const Crash = accepted ? PictureError : NotAcceptedError;
+    reject(stopped ? stopped.reason : new Crash("DECODER_CRASHED", `exit ${killedBy ?? code}`));
+  };
   // A process that could not be started has no exit.
   const onError = (error: Error) => {
     if (!isRunning(child)) reject(error);
@@ -208,7 +221,8 @@ function decodeIn(
   signal?.addEventListener("abort", onAbort, { once: true });
   child.on("message", onReply).on("exit", onExit).on("error", onError);
   child.send(request, (error) => {
-    if (error && isRunning(child)) stop(new PictureError("DECODER_CRASHED", error.message));
+    // The channel is broken, so no answer will come: let the exit tell.
+    if (error) child.kill("SIGKILL");
   });
 
   return promise.finally(() => {

@@ -65,8 +65,12 @@ export class PictureError extends Error {
 /** Parent to child: one file. The next is sent only after the answer, so that neither carries an id. */
 export type RenderRequest = { inputPath: string; outputDir: string } & RenderLimits;
 
-/** Child to parent. `broken` is no fault of the picture: a full disk, a file that is not there. */
+/**
+ * Child to parent: `accepted` before it opens the file, then one of the others. `broken` is no fault of the picture:
+ * a full disk, a file that is not there.
+ */
 export type RenderReply =
+  | { outcome: "accepted" }
   | { outcome: "rendered"; rendered: Rendered }
   | { outcome: "refused"; code: PictureErrorCode; detail: string }
   | { outcome: "broken"; detail: string };

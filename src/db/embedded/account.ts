@@ -54,7 +54,7 @@ export function run(account: Account, file: string, args: readonly string[]): Pr
 }
 
 /**
- * The outermost part of the way to `directory` (itself included) that the account cannot enter; null when it reaches
+ * The outermost folder on the way to `directory` (itself included) that the account cannot enter; null when it reaches
  * it. Tried by a process of that account: modes alone do not tell (ACLs, mounts, security modules).
  */
 export async function firstUnreachable(account: Account, directory: string): Promise<string | null> {
@@ -62,7 +62,7 @@ export async function firstUnreachable(account: Account, directory: string): Pro
   for (let [outermost = "/"] = way; outermost !== dirname(outermost); [outermost = "/"] = way) {
     way.unshift(dirname(outermost));
   }
-  const script = 'for d; do [ -x "$d" ] || { printf %s "$d"; exit 1; }; done';
+  const script = 'for d; do if [ -d "$d" ] && [ ! -x "$d" ]; then printf %s "$d"; exit 1; fi; done';
   const { ok, output } = await run(account, "/bin/sh", ["-c", script, "sh", ...way]).catch((error: unknown) => {
     throw new ConfigError(`cannot start a process as user id ${account.uid}: ${String(error)}`, {
       hint: "Run tintype as a plain user, or with the capabilities SETUID, SETGID and CHOWN, or set TINTYPE_DATABASE_URL.",

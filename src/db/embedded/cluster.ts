@@ -72,7 +72,7 @@ export async function openCluster(options: {
     throw new ConfigError(
       `the database in ${dataDir} was made by Postgres ${major}, this tintype brings ${options.major}`,
       {
-        hint: `With the tintype that made it run \`tintype backup\`, then with this one \`tintype restore\` into an empty data dir.`,
+        hint: "With the tintype that made it run `tintype backup`, then with this one `tintype restore` into an empty data dir.",
       },
     );
   }
@@ -88,9 +88,7 @@ export async function socketDirectory(cluster: Cluster): Promise<string> {
   if (Buffer.byteLength(join(root, `.s.PGSQL.${PORT}`)) < MAX_SOCKET_PATH) return root;
   const hash = createHash("sha256").update(cluster.dataDir).digest("hex").slice(0, 16);
   const directory = `/tmp/tintype-${hash}`;
-  await makeFolder(directory, cluster.account).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "EEXIST") throw error;
-  });
+  if (!existsSync(directory)) await buildOnce(directory, (built) => give(built, cluster.account));
   // Everybody writes to /tmp: a folder that another user made there beforehand must not be trusted.
   const found = await lstat(directory);
   const owner = cluster.account.uid ?? process.getuid?.();
@@ -137,7 +135,8 @@ async function initialize(directory: string, binaries: string, account: Account)
   const password = join(directory, "password");
   await writeFile(password, randomBytes(24).toString("base64url"), { mode: 0o600 });
   await give(password, account);
-  await makeFolder(join(directory, "log"), account);
+  await mkdir(join(directory, "log"), { mode: 0o700 });
+  await give(join(directory, "log"), account);
   const { ok, output } = await run(account, join(binaries, "initdb"), [
     `--pgdata=${join(directory, "data")}`,
     `--username=${USER}`,
@@ -156,11 +155,6 @@ async function initialize(directory: string, binaries: string, account: Account)
       hint: "Mend what it names and start again: nothing was left behind.",
     });
   }
-}
-
-async function makeFolder(path: string, account: Account): Promise<void> {
-  await mkdir(path, { mode: 0o700 });
-  await give(path, account);
 }
 
 async function give(path: string, account: Account): Promise<void> {
