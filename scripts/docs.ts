@@ -20,6 +20,9 @@ const PAGES: readonly GeneratedPage[] = [
     file: "docs/configuration.md",
     render: async () => (await import("../src/config/docs.ts")).renderConfigurationDocs(),
   },
+  { file: "docs/cli.md", render: async () => (await import("./pages/cli.ts")).renderCli() },
+  { file: "docs/api.md", render: async () => (await import("./pages/api.ts")).renderApi() },
+  { file: "docs/errors.md", render: async () => (await import("./pages/errors.ts")).renderErrors() },
 ];
 
 /** The generated pages, relative to the root. */

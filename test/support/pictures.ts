@@ -69,7 +69,7 @@ export async function picture(options: PictureOptions = {}): Promise<Buffer> {
 
 /** A JPEG of some 5 MB and 6 megapixels. */
 export function largePhoto(): Promise<Buffer> {
-  return picture({ width: 2725, height: 2225, grain: 110, quality: 95 });
+  return picture({ width: 2725, height: 2225, grain: 110, quality: 97 });
 }
 
 /** The first part of a file; half of it, unless another share is asked for. */

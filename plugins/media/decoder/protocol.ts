@@ -36,7 +36,7 @@ export type Rendered = {
 };
 
 /** Each code with the sentence that the author of the post reads. */
-const SENTENCES = {
+export const FAILURES = {
   PICTURE_UNREADABLE: "The picture is damaged or incomplete.",
   PICTURE_TOO_LARGE: "The picture has too many pixels.",
   PICTURE_FORMAT_UNSUPPORTED: "The file is not a picture of a supported format.",
@@ -44,7 +44,7 @@ const SENTENCES = {
   DECODER_CRASHED: "The picture could not be processed.",
 } as const;
 
-export type PictureErrorCode = keyof typeof SENTENCES;
+export type PictureErrorCode = keyof typeof FAILURES;
 
 /**
  * A picture that gave no renditions. `message` is for the author of the post, `detail` for the log: it holds the
@@ -55,7 +55,7 @@ export class PictureError extends Error {
   readonly detail: string;
 
   constructor(code: PictureErrorCode, detail: string) {
-    super(SENTENCES[code]);
+    super(FAILURES[code]);
     this.name = "PictureError";
     this.code = code;
     this.detail = detail;
