@@ -17,7 +17,10 @@ export interface Feature {
   core?: boolean;
   /** Features that must be there too; they come earlier in the list. */
   requires: readonly string[];
-  /** Its routes below /api/v1, registered in a scope of their own. */
+  /**
+   * Its routes below /api/v1, registered in a scope of their own. Like every function here it imports what it needs
+   * when it is called: `tintype --help` loads all features, and half a second of HTTP and SQL libraries is not its business.
+   */
   plugin?: (app: App, context: Context) => Promise<void>;
   /** Its routes outside of /api/v1. */
   rootPlugin?: (app: App, context: Context) => Promise<void>;

@@ -1,6 +1,5 @@
 import type { Context } from "../../src/context.ts";
 import { defineJob } from "../../src/jobs/job.ts";
-import { deleteExpiredSessions } from "./store.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
@@ -16,12 +15,13 @@ export const sweepSessions = defineJob<Context, "accounts.sweep_sessions">({
   urgent: false,
   expireSeconds: 300,
   schedule: "17 3 * * *",
-  open: async ({ config, db }) => ({
-    handle: async (_data, { log }) => {
-      log.info(
-        { sessions: await deleteExpiredSessions(db, config.accounts.session_lifetime) },
-        "unused sessions swept",
-      );
-    },
-  }),
+  async open({ config, db }) {
+    const { deleteExpiredSessions } = await import("./store.ts");
+    return {
+      async handle(_data, { log }) {
+        const sessions = await deleteExpiredSessions(db, config.accounts.session_lifetime);
+        log.info({ sessions }, "unused sessions swept");
+      },
+    };
+  },
 });

@@ -1,10 +1,9 @@
 import type { Feature } from "../../src/feature.ts";
-import { graphRoutes } from "./routes.ts";
 
 export const graph: Feature = {
   name: "graph",
   summary: "follows, and who may see whom",
   core: true,
   requires: ["accounts"],
-  plugin: graphRoutes,
+  plugin: async (app, context) => (await import("./routes.ts")).graphRoutes(app, context),
 };

@@ -2,10 +2,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../../src/context.ts";
 import { defineJob } from "../../src/jobs/job.ts";
-import { createDecoderPool } from "./decoder/pool.ts";
-import { removeObjects } from "./media.ts";
-import { ATTEMPTS, failAbandoned, processMedium } from "./process.ts";
-import { deleteMedium } from "./store.ts";
+import { ATTEMPTS } from "./attempts.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
@@ -24,6 +21,10 @@ export const processJob = defineJob<Context, "media.process">({
   expireSeconds: 300,
   async open(context) {
     const { config, log } = context;
+    const [{ createDecoderPool }, { processMedium }] = await Promise.all([
+      import("./decoder/pool.ts"),
+      import("./process.ts"),
+    ]);
     await mkdir(join(config.data_dir, "staging"), { recursive: true, mode: 0o700 });
     const pool = createDecoderPool({
       size: config.worker.concurrency,
@@ -43,12 +44,15 @@ export const removeJob = defineJob<Context, "media.remove">({
   concurrency: () => 2,
   urgent: false,
   expireSeconds: 60,
-  open: async (context) => ({
-    handle: async ({ medium_id }) => {
-      await removeObjects(context, medium_id);
-      await deleteMedium(context.db, medium_id);
-    },
-  }),
+  async open(context) {
+    const [{ removeObjects }, { deleteMedium }] = await Promise.all([import("./media.ts"), import("./store.ts")]);
+    return {
+      async handle({ medium_id }) {
+        await removeObjects(context, medium_id);
+        await deleteMedium(context.db, medium_id);
+      },
+    };
+  },
 });
 
 /** What killed processes left behind: staged files, and media that nobody works on any more. */
@@ -59,13 +63,17 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   urgent: false,
   expireSeconds: 60,
   schedule: "* * * * *",
-  open: async (context) => ({
-    handle: async (_data, { log }) => {
-      const failed = await failAbandoned(context);
-      const files = await sweepStaging(join(context.config.data_dir, "staging"), context.config.media.staging_max_age);
-      if (failed + files > 0) log.info({ failed_media: failed, staged_files: files }, "leftovers swept");
-    },
-  }),
+  async open(context) {
+    const { failAbandoned } = await import("./process.ts");
+    const { data_dir, media } = context.config;
+    return {
+      async handle(_data, { log }) {
+        const failed = await failAbandoned(context);
+        const files = await sweepStaging(join(data_dir, "staging"), media.staging_max_age);
+        if (failed + files > 0) log.info({ failed_media: failed, staged_files: files }, "leftovers swept");
+      },
+    };
+  },
 });
 
 /** @returns how many files and folders older than `maxAge` ms were removed. */

@@ -4,15 +4,13 @@ import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
 import type { Run } from "../../src/jobs/job.ts";
-import type { DecoderPool } from "./decoder/pool.ts";
-import { PictureError } from "./decoder/protocol.ts";
+import { ATTEMPTS } from "./attempts.ts";
+import { DecoderClosedError, type DecoderPool } from "./decoder/pool.ts";
+import { FAILURES, PictureError, type PictureErrorCode } from "./decoder/protocol.ts";
 import { originalKey, renditionKey } from "./keys.ts";
 import { removeObjects } from "./media.ts";
 import { imageProcessing } from "./metrics.ts";
 import { abandonedMedia, type Failure, lockMedium, markFailed, markReady, mediumById, noteAttempt } from "./store.ts";
-
-/** Tries that a medium has, the first included. */
-export const ATTEMPTS = 3;
 
 /**
  * Makes the renditions of a medium and says `media.ready`. Safe to run twice, also at the same time: objects are
@@ -33,6 +31,9 @@ export async function processMedium(context: Context, pool: DecoderPool, mediumI
     await renderAndStore(context, pool, mediumId, run.signal);
     stopTimer();
   } catch (error) {
+    // Its turn never came in this process; that must not cost it a try.
+    if (error instanceof DecoderClosedError)
+      throw new DependencyError("this worker is being stopped", { cause: error });
     if (run.last && !(error instanceof DependencyError)) await failMedium(context, mediumId, toFailure(error));
     throw error;
   }
@@ -43,10 +44,7 @@ export async function failAbandoned(context: Context): Promise<number> {
   const quiet = context.config.media.decode_timeout + 60_000;
   const ids = await abandonedMedia(context.db, ATTEMPTS, quiet);
   for (const id of ids) {
-    await failMedium(context, id, {
-      code: "DECODER_CRASHED",
-      message: "The picture could not be processed: the server failed on it three times.",
-    });
+    await failMedium(context, id, failureOf("DECODER_CRASHED"));
   }
   return ids.length;
 }
@@ -59,7 +57,7 @@ async function renderAndStore(
 ): Promise<void> {
   const { config, db, emit, media } = context;
   const original = await media.localFile(originalKey(mediumId));
-  if (!original) throw new PictureError("PICTURE_UNREADABLE", "The original is not in the store any more.");
+  if (!original) throw new PictureError("PICTURE_UNREADABLE", "the original is not in the store");
   const folder = await mkdtemp(join(config.data_dir, "staging", "render-"));
   try {
     const { renditions, ...picture } = await pool.render(original.path, folder, signal);
@@ -98,6 +96,9 @@ async function failMedium({ db, emit }: Context, mediumId: string, failure: Fail
 }
 
 function toFailure(error: unknown): Failure {
-  if (error instanceof PictureError) return { code: error.code, message: error.message };
-  return { code: "PROCESSING_FAILED", message: "The picture could not be processed. The operator can try it again." };
+  return failureOf(error instanceof PictureError ? error.code : "PROCESSING_FAILED");
+}
+
+function failureOf(code: PictureErrorCode): Failure {
+  return { code, message: FAILURES[code] };
 }

@@ -1,15 +1,15 @@
 import type { Feature } from "../../src/feature.ts";
-import { failPost, publishWhenReady } from "./posts.ts";
-import { postRoutes } from "./routes.ts";
 
 export const posts: Feature = {
   name: "posts",
   summary: "posts, captions and an author's grid",
   core: true,
   requires: ["accounts", "graph", "media"],
-  plugin: postRoutes,
+  plugin: async (app, context) => (await import("./routes.ts")).postRoutes(app, context),
   on: {
-    "media.ready": (tx, { medium_id }, context) => publishWhenReady(tx, context, medium_id),
-    "media.failed": (tx, { medium_id, code, message }) => failPost(tx, medium_id, { code, message }),
+    "media.ready": async (tx, { medium_id }, context) =>
+      (await import("./posts.ts")).publishWhenReady(tx, context, medium_id),
+    "media.failed": async (tx, { medium_id, ...failure }) =>
+      (await import("./posts.ts")).failPost(tx, medium_id, failure),
   },
 };

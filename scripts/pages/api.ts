@@ -86,7 +86,8 @@ function shape(schema: Schema): string {
   if (schema.properties) {
     const fields = Object.entries(schema.properties).map(([name, inner]) => {
       const optional = schema.required?.includes(name) ? "" : "?";
-      const nested = inner.properties || inner.items || inner.anyOf?.some((one) => one.const !== undefined || one.properties);
+      const nested =
+        inner.properties || inner.items || inner.anyOf?.some((one) => one.const !== undefined || one.properties);
       return nested || inner.const !== undefined ? `${name}${optional}: ${shape(inner)}` : `${name}${optional}`;
     });
     return `{${fields.join(", ")}}`;

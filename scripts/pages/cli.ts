@@ -27,12 +27,20 @@ function section(name: string, command: Command.Class): string {
     ...args.map(([arg, { description }]) => [arg.toUpperCase(), description ?? ""]),
     ...Object.entries({ ...command.baseFlags, ...command.flags }).map(([flag, definition]) => {
       const value = definition.type === "boolean" ? "" : ` ${definition.helpValue ?? "VALUE"}`;
-      const fallback = typeof definition.default === "function" || definition.default === undefined ? "" : ` (default ${definition.default})`;
-      return [`--${flag}${value}`, `${definition.description ?? ""}${definition.required ? "; required" : ""}${fallback}`];
+      const fallback =
+        typeof definition.default === "function" || definition.default === undefined
+          ? ""
+          : ` (default ${definition.default})`;
+      return [
+        `--${flag}${value}`,
+        `${definition.description ?? ""}${definition.required ? "; required" : ""}${fallback}`,
+      ];
     }),
     ...(command.enableJsonFlag ? [["--json", "print one JSON document"]] : []),
   ];
-  const examples = (command.examples ?? []).map((example) => String(example).replaceAll("<%= config.bin %>", "tintype"));
+  const examples = (command.examples ?? []).map((example) =>
+    String(example).replaceAll("<%= config.bin %>", "tintype"),
+  );
   return [
     `## tintype ${[name, ...usage].join(" ")}`,
     "",

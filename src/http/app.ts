@@ -1,7 +1,7 @@
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import { fastify } from "fastify";
+import { fastify, LogController } from "fastify";
 import { v4 as randomId } from "uuid";
 import type { Context } from "../context.ts";
 import type { Feature } from "../feature.ts";
@@ -28,7 +28,8 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
   const { config, log } = context;
   const app: App = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    // Requests are logged below, without their query strings.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     bodyLimit: config.http.body_limit,
     connectionTimeout: config.http.idle_timeout,
     keepAliveTimeout: config.http.idle_timeout,

@@ -171,11 +171,17 @@ async function take<Context>(
             return { id: item.id, status: "completed" as const, output: { deferred: describe(error) } };
           }
           run.log.warn({ err: error, last: run.last }, "job failed");
-          return { id: item.id, status: "failed" as const, output: { message: describe(error) } };
+          return { id: item.id, status: "failed" as const, output: { message: reasonOf(error) } };
         }
       }),
     ),
   );
+}
+
+/** For the operator: with what the decoder or the driver said, which the author of a post does not read. */
+function reasonOf(error: unknown): string {
+  const detail = error instanceof Error && "detail" in error ? ` (${error.detail})` : "";
+  return `${describe(error)}${detail}`;
 }
 
 function isOutage(error: unknown): boolean {

@@ -32,8 +32,11 @@ export interface RequestOptions {
   signal?: AbortSignal;
 }
 
+/** Looks at every answer, with the method and path that were asked for; it throws where one is wrong. */
+export type Observer = (method: string, path: string, answer: Answer) => void;
+
 /** Speaks to a server as any client would. Paths that do not begin with /media and the like are below /api/v1. */
-export function createClient(base: string, token?: string): Client {
+export function createClient(base: string, token?: string, observe: Observer = () => undefined): Client {
   const request: Client["request"] = async (method, path, options = {}) => {
     const rooted = /^\/(media|healthz|readyz|metrics|docs|openapi\.json|api)/.test(path);
     const response = await fetch(path.startsWith("http") ? path : `${base}${rooted ? "" : "/api/v1"}${path}`, {
@@ -49,23 +52,25 @@ export function createClient(base: string, token?: string): Client {
     });
     const bytes = Buffer.from(await response.arrayBuffer());
     const isJson = response.headers.get("content-type")?.includes("json") && bytes.length > 0;
-    return {
+    const answer = {
       status: response.status,
       headers: response.headers,
       bytes,
       body: isJson ? JSON.parse(bytes.toString()) : null,
     };
+    observe(method, path, answer);
+    return answer;
   };
   const client: Client = {
     request,
-    as: (other) => createClient(base, other),
+    as: (other) => createClient(base, other, observe),
     async register(name) {
       const password = `the password of ${name}`;
       const answer = await request("POST", "/auth/register", {
         json: { username: name, email: `${name}@example.org`, password },
       });
       if (answer.status !== 201) throw new Error(`register ${name}: ${answer.status} ${answer.bytes}`);
-      const signedIn = createClient(base, answer.body.token);
+      const signedIn = createClient(base, answer.body.token, observe);
       return {
         ...signedIn,
         token: answer.body.token,

@@ -42,6 +42,7 @@ export const FAILURES = {
   PICTURE_FORMAT_UNSUPPORTED: "The file is not a picture of a supported format.",
   PICTURE_TIMEOUT: "The picture took too long to process.",
   DECODER_CRASHED: "The picture could not be processed.",
+  PROCESSING_FAILED: "The server failed on the picture. Its operator can try it again.",
 } as const;
 
 export type PictureErrorCode = keyof typeof FAILURES;

@@ -1,0 +1,17 @@
+import t from "tap";
+import { startService } from "../support/service.ts";
+import { picture } from "../support/pictures.ts";
+import { waitFor } from "../support/server.ts";
+import { writeFileSync } from "node:fs";
+const s = await startService(t);
+writeFileSync("/tmp/openapi.json", JSON.stringify(await (await fetch(s.server.url + "/openapi.json")).json(), null, 1));
+const a = await s.client.register("alice");
+const id = await a.post([await picture()], { caption: "x" });
+const p = await waitFor(async () => { const r = await a.request("GET", `/posts/${id}`); return r.body.status === "published" && r; }, "pub");
+console.log(JSON.stringify(p.body, null, 1));
+const h = await a.request("HEAD", new URL(p.body.media[0].large_url).pathname);
+console.log(h.status, [...h.headers]);
+const g = await a.request("GET", new URL(p.body.media[0].large_url).pathname);
+console.log(g.status, [...g.headers], g.bytes.length);
+writeFileSync("/tmp/log.txt", s.server.output());
+t.pass();
