@@ -1,4 +1,5 @@
 import type { Feature } from "../../src/feature.ts";
+import { BenchUpload } from "./commands.ts";
 import { processJob, removeJob, sweepJob } from "./jobs.ts";
 
 export const media: Feature = {
@@ -7,5 +8,6 @@ export const media: Feature = {
   core: true,
   requires: ["accounts", "graph"],
   rootPlugin: async (app, context) => (await import("./routes.ts")).mediaRoutes(app, context),
+  commands: { "bench:upload": BenchUpload },
   jobs: [processJob, removeJob, sweepJob],
 };

@@ -9,6 +9,7 @@ import { formatSize } from "../../src/config/units.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { HttpError, invalidRequest, invalidValue, unsupportedMediaType } from "../../src/http/errors.ts";
 import { assertStorable } from "../../src/http/validation.ts";
+import { chunkArrived } from "./chunks.ts";
 import {
   emptyFile,
   fileTooLarge,
@@ -183,6 +184,7 @@ function guardTotal(request: FastifyRequest, config: Config, rules: UploadRules)
   let received = 0;
   request.raw.on("data", (chunk: Buffer) => {
     received += chunk.length;
+    chunkArrived(chunk.length);
     if (received > limit) request.raw.destroy();
   });
 }
@@ -193,6 +195,8 @@ function toUploadError(error: unknown, rules: UploadRules): unknown {
   if (code === "FST_FILES_LIMIT") return tooManyMedia({ limit: rules.pictures.max });
   if (code === "FST_PARTS_LIMIT" || code === "FST_FIELDS_LIMIT")
     return invalidRequest({ reason: "the form has too many fields" });
+  if (/boundary not found/i.test(error.message))
+    return invalidRequest({ reason: "its Content-Type names no boundary between the parts" });
   // busboy's own errors, and a connection that broke, carry no status.
   return /Unexpected end|premature close|aborted|terminated early|Malformed|multipart/i.test(error.message)
     ? uploadIncomplete({}, { cause: error })

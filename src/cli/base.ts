@@ -54,7 +54,7 @@ export abstract class BaseCommand extends Command {
   protected async createLog({ config }: LoadedConfig): Promise<Logger> {
     const { createLogger } = await import("../log.ts");
     const quiet = config.log.level === "info" ? "warn" : config.log.level;
-    return createLogger({ ...config.log, level: quiet }, "stderr");
+    return createLogger({ ...config.log, level: quiet });
   }
 
   protected table<Row extends object>(rows: readonly Row[], columns: ReadonlyArray<keyof Row & string>): void {

@@ -22,7 +22,7 @@ export class Serve extends BaseCommand {
       port: settings.port,
       "data-dir": settings["data-dir"],
     });
-    const { serve } = await import("../serve.ts");
+    const { serve } = await import("../processes/serve.ts");
     process.exitCode = await serve(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() });
   }
 }

@@ -10,7 +10,7 @@ export class Worker extends BaseCommand {
   override async run(): Promise<void> {
     const { flags } = await this.parse(Worker);
     const loaded = await this.loadConfig(flags);
-    const { work } = await import("../work.ts");
-    process.exitCode = await work(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() });
+    const { worker } = await import("../processes/worker.ts");
+    process.exitCode = await worker(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() });
   }
 }

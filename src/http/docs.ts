@@ -20,7 +20,6 @@ export async function registerDocs(app: App, { config }: Context): Promise<void>
           "Photo sharing over HTTP. Times are RFC 3339 UTC, ids are strings, a field without a value is null.",
         license: { name: "Apache-2.0", identifier: "Apache-2.0" },
       },
-      servers: [{ url: config.public_url }],
       components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
     },
     transform: ({ schema, url, route }) => ({
@@ -28,7 +27,11 @@ export async function registerDocs(app: App, { config }: Context): Promise<void>
       schema: { ...schema, ...(url.startsWith("/api/") && !route.config?.public ? { security: [{ token: [] }] } : {}) },
     }),
   });
-  app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger());
+  app.get("/openapi.json", { schema: { hide: true } }, async () => ({
+    ...app.swagger(),
+    // With port 0 the URL is known only once the server listens.
+    servers: [{ url: config.public_url }],
+  }));
   await app.register(async (scope: App) => {
     scope.addHook("onSend", async (_request, reply) => {
       reply.header("content-security-policy", PAGE_POLICY);

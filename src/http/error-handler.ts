@@ -93,13 +93,26 @@ function fromFastify(error: unknown): HttpError | null {
   return null;
 }
 
-function fromValidation(errors: FastifySchemaValidationError[], where: string): HttpError {
+function fromValidation(all: FastifySchemaValidationError[], where: string): HttpError {
+  const errors = withoutNullBranches(all);
   const fields = errors.map((error) => ({ field: fieldOf(error), message: messageOf(error) }));
   const reason = fields
     .map(({ field, message }) => (field ? `${field} ${message}` : `the ${where} ${message}`))
     .join("; ");
   const onlyValues = where === "body" && errors.every((error) => VALUE_KEYWORDS.has(error.keyword));
   return (onlyValues ? invalidValue : invalidRequest)({ reason }, { details: { fields } });
+}
+
+/** Of a value that may also be null, Ajv reports what is wrong with it, that it is not null, and that neither fits. */
+function withoutNullBranches(errors: FastifySchemaValidationError[]): FastifySchemaValidationError[] {
+  const nullable = new Set(
+    errors.filter(({ keyword, params }) => keyword === "type" && params.type === "null").map((e) => e.instancePath),
+  );
+  const telling = errors.filter(
+    ({ keyword, params, instancePath }) =>
+      !nullable.has(instancePath) || (keyword !== "anyOf" && !(keyword === "type" && params.type === "null")),
+  );
+  return telling.length > 0 ? telling : errors;
 }
 
 function fieldOf(error: FastifySchemaValidationError): string {

@@ -1,0 +1,122 @@
+import { createHash } from "node:crypto";
+import type pg from "pg";
+
+/** What the set is made of. The shares of posts and of followers are Zipf's: an account of rank k has 1/k of the first's. */
+const ACCOUNTS = 200_000;
+const POSTS = 1_000_000;
+const FOLLOWERS_OF_FIRST = 60_000;
+const SESSIONS = 100_000;
+
+/** Who follows 2,000 accounts each, by those accounts' ranks. */
+export const VIEWERS = {
+  busy: { description: "ranks 1 to 2,000, the busiest there are", first: 1, step: 1 },
+  average: { description: "ranks 2,001 to 4,000", first: 2_001, step: 1 },
+  rare: { description: "every 80th from rank 40,000 on", first: 40_000, step: 80 },
+  nobody: { description: "no one", first: ACCOUNTS + 1, step: 1 },
+} as const;
+
+export type ViewerName = keyof typeof VIEWERS;
+
+export interface Dataset {
+  viewers: Record<ViewerName, Viewer>;
+  /** Of the account with the most posts and followers. */
+  firstAccountId: string;
+}
+
+export interface Viewer {
+  id: string;
+  /** Of a live session. */
+  token: string;
+  follows: number;
+  /** Of one followed account: fewest, mean, most. */
+  postsOfEach: { least: number; mean: number; most: number };
+}
+
+/**
+ * Fills an empty, migrated database. Posts lie in the table in the order of time, as they do where people make them,
+ * so that one author's are spread over all of it. Takes about a minute.
+ */
+export async function loadDataset(client: pg.Client): Promise<Dataset> {
+  await client.query("SET work_mem = '256MB'");
+  // References are right by construction; checking three million of them takes longer than all the rest.
+  await client.query("SET session_replication_role = replica");
+  await client.query("SELECT setseed(0.5)");
+  for (const statement of STATEMENTS) await client.query(statement);
+  for (const [name, { first, step }] of Object.entries(VIEWERS)) {
+    await client.query(ADD_VIEWER, [name]);
+    await client.query(ADD_FOLLOWS, [name, first, step]);
+    await client.query(ADD_SESSION, [name, createHash("sha256").update(tokenOf(name)).digest()]);
+  }
+  for (const table of TABLES) await client.query(`VACUUM (ANALYZE) ${table}`);
+  return describeDataset(client);
+}
+
+const TABLES = ["users", "sessions", "follows", "posts", "media", "post_media"];
+
+const STATEMENTS = [
+  `INSERT INTO users (id, username, email, password_hash, display_name)
+   SELECT uuidv7(), 'user' || n, 'user' || n || '@example.org', 'none', 'User ' || n FROM generate_series(1, ${ACCOUNTS}) AS n`,
+  // How old an account is says nothing about how busy it is.
+  "CREATE TEMP TABLE ranked AS SELECT row_number() OVER (ORDER BY random())::int AS rank, id FROM users",
+  "CREATE UNIQUE INDEX ON ranked (rank)",
+  `INSERT INTO posts (id, user_id, caption, status, created_at, published_at)
+   WITH shares AS (
+     SELECT rank, id, round(${POSTS} * sum(1.0::float8 / rank) OVER (ORDER BY rank) / sum(1.0::float8 / rank) OVER ())::int AS up_to
+     FROM ranked
+   ), counts AS (
+     SELECT rank, id, up_to - lag(up_to, 1, 0) OVER (ORDER BY rank) AS posts FROM shares
+   ), times AS MATERIALIZED (
+     -- Two years of posts; those of the rarest accounts are from the first half year.
+     SELECT id, now() - interval '730 days' + random() * interval '1 day' * CASE WHEN rank < 40000 THEN 730 ELSE 180 END AS at
+     FROM counts, generate_series(1, posts)
+   )
+   SELECT uuidv7(at - now()), id, repeat('A caption of usual length. ', 3), 'published', at - interval '5 seconds', at
+   FROM times ORDER BY at`,
+  // Media take their posts' ids: nothing in the plans depends on it.
+  `INSERT INTO media (id, owner_id, state, content_type, bytes, sha256, width, height, thumbhash, created_at, finished_at)
+   SELECT id, user_id, 'ready', 'image/jpeg', 2000000, sha256(id::text::bytea), 2725, 2225, 'XxcODQI0d3iAh3hweId3aHh4eAAAAAAA', created_at, published_at
+   FROM posts ORDER BY id`,
+  "INSERT INTO post_media (post_id, position, medium_id) SELECT id, 0, id FROM posts ORDER BY id",
+  // A prime step that does not divide the number of accounts meets each of them once.
+  `INSERT INTO follows (follower_id, following_id, created_at)
+   SELECT follower.id, followed.id, now() - random() * interval '730 days'
+   FROM ranked AS followed, generate_series(1, ${FOLLOWERS_OF_FIRST} / followed.rank) AS n,
+     ranked AS follower
+   WHERE follower.rank = 1 + (followed.rank::bigint * 7919 + n::bigint * 104729) % ${ACCOUNTS} AND follower.rank <> followed.rank
+   ORDER BY 3`,
+  `INSERT INTO sessions (id, user_id, token_hash, address)
+   SELECT uuidv7(), id, sha256(id::text::bytea), '192.0.2.1' FROM ranked WHERE rank <= ${SESSIONS}`,
+];
+
+const ADD_VIEWER = `INSERT INTO users (id, username, email, password_hash)
+  VALUES (uuidv7(), $1, $1 || '@example.org', 'none')`;
+const ADD_FOLLOWS = `INSERT INTO follows (follower_id, following_id, created_at)
+  SELECT users.id, ranked.id, now() - random() * interval '730 days' FROM users, ranked
+  WHERE username = $1 AND rank BETWEEN $2 AND $2 + $3 * 1999 AND (rank - $2) % $3 = 0`;
+const ADD_SESSION = `INSERT INTO sessions (id, user_id, token_hash, address)
+  SELECT uuidv7(), id, $2, '192.0.2.1' FROM users WHERE username = $1`;
+
+const tokenOf = (name: string) => `tt_${name}`;
+
+async function describeDataset(client: pg.Client): Promise<Dataset> {
+  const { rows } = await client.query<{ name: ViewerName } & Omit<Viewer, "token">>(
+    `WITH posted AS MATERIALIZED (SELECT user_id, count(*)::int AS posts FROM posts GROUP BY 1)
+     SELECT username AS name, id, count(following_id)::int AS follows, json_build_object(
+       'least', coalesce(min(coalesce(posts, 0)), 0), 'mean', coalesce(round(avg(coalesce(posts, 0)) , 1), 0),
+       'most', coalesce(max(posts), 0)) AS "postsOfEach"
+     FROM users LEFT JOIN (follows LEFT JOIN posted ON posted.user_id = following_id AND following_id IS NOT NULL)
+       ON follower_id = users.id
+     WHERE username = ANY($1) GROUP BY 1, 2`,
+    [Object.keys(VIEWERS)],
+  );
+  const found = (name: ViewerName): Viewer => {
+    const row = rows.find((candidate) => candidate.name === name);
+    if (!row) throw new Error(`no viewer ${name}`);
+    return { id: row.id, follows: row.follows, postsOfEach: row.postsOfEach, token: tokenOf(name) };
+  };
+  const first = await client.query<{ id: string }>("SELECT id FROM ranked WHERE rank = 1");
+  return {
+    viewers: { busy: found("busy"), average: found("average"), rare: found("rare"), nobody: found("nobody") },
+    firstAccountId: first.rows[0]?.id ?? "",
+  };
+}

@@ -1,0 +1,66 @@
+import { defaultPublicUrl, type LoadedConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { ConfigError } from "../errors.ts";
+import { buildApp } from "../http/app.ts";
+import type { App } from "../http/types.ts";
+import { VERSION } from "../version.ts";
+import { type Features, runProcess, takeJobs } from "./run.ts";
+
+/** `tintype serve`: answers requests, and takes jobs where it is told to, until it is stopped. @returns the exit code. */
+export function serve(loaded: LoadedConfig, features: Features): Promise<number> {
+  return runProcess(loaded, "serve", features, async (running) => {
+    const { config, context, database, log, onStop } = running;
+    if (config.worker.embedded) await takeJobs(running, features.features);
+    const app = await buildApp(context, features.features);
+    onStop({ name: "answer what is in flight", timeout: config.shutdown.timeout, run: () => app.close() });
+    await listen(app, config);
+    // Port 0 is known only now; URLs in answers must name the real one.
+    if (loaded.sources.public_url === "default") config.public_url = defaultPublicUrl(config.host, portOf(app));
+    const { host, public_url, data_dir } = config;
+    log.info({ version: VERSION, host, port: portOf(app), public_url, data_dir }, "listening");
+    if (process.stdout.isTTY) process.stdout.write(greeting(config, database.embedded !== null));
+  });
+}
+
+async function listen(app: App, { host, port }: { host: string; port: number }): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : "";
+    if (code === "EADDRINUSE") {
+      throw new ConfigError(`port ${port} on ${host} is taken by another program`, {
+        hint: "Stop it, or choose another port: tintype serve --port 3001",
+      });
+    }
+    if (code === "EACCES" || code === "EADDRNOTAVAIL") {
+      throw new ConfigError(`cannot listen at ${host}:${port}: ${error instanceof Error ? error.message : error}`, {
+        hint: "Choose another TINTYPE_HOST or TINTYPE_PORT.",
+      });
+    }
+    throw error;
+  }
+}
+
+function portOf(app: App): number {
+  const address = app.server.address();
+  return typeof address === "object" && address ? address.port : 0;
+}
+
+function greeting({ public_url, data_dir }: Config, embedded: boolean): string {
+  return `
+  Tintype ${VERSION}
+
+  API       ${public_url}/api/v1
+  Docs      ${public_url}/docs
+  Data      ${data_dir}
+  Engines   ${embedded ? "Postgres (embedded), media on disk, worker inside" : "your Postgres, media on disk"}
+
+  Next, in another terminal:
+
+    curl -s ${public_url}/api/v1/auth/register -H 'content-type: application/json' \\
+      -d '{"username":"ana","email":"ana@example.org","password":"a long password"}'
+
+  Ctrl-C stops it; nothing is lost.
+
+`;
+}
