@@ -1,5 +1,5 @@
 /**
- * `npm test [-- file … --tap-option …]`: runs the tests against a Postgres, a throw-away one of its own unless
+ * `npm test [-- file or folder … --tap-option …]`: runs the tests against a Postgres, a throw-away one of its own unless
  * TINTYPE_TEST_DATABASE_URL names a server on which databases may be created. Its last line is
  * `N passed, N failed, N skipped`; it exits with 1 if anything failed, or if nothing ran.
  */
@@ -54,13 +54,26 @@ async function runTap(args: readonly string[], databaseUrl: string): Promise<{ t
   return { totals: { passed: 0, failed: 1, skipped: 0 }, code: code || 1 };
 }
 
+/** The test files that are named: files as they are, a folder as the tests below it; none named is all. */
+async function testFiles(named: readonly string[]): Promise<string[]> {
+  const patterns =
+    named.length === 0 ? TESTS : named.map((name) => (/\.ts$/.test(name) ? name : `${name}/**/*.test.ts`));
+  return Array.fromAsync(glob(patterns, { cwd: ROOT }));
+}
+
 const args = process.argv.slice(2);
-const files = args.some((arg) => !arg.startsWith("-")) ? [] : await Array.fromAsync(glob(TESTS, { cwd: ROOT }));
+const options = args.filter((arg) => arg.startsWith("-"));
+const files = await testFiles(args.filter((arg) => !arg.startsWith("-")));
+if (files.length === 0) {
+  print(`FAIL no test file is named ${args.join(" ")}`);
+  print("0 passed, 1 failed, 0 skipped");
+  process.exit(1);
+}
 
 const ownUrl = process.env.TINTYPE_TEST_DATABASE_URL;
 const server = ownUrl ? undefined : await startPostgresServer();
 try {
-  const { totals, code } = await runTap([...args, ...files], ownUrl ?? server?.url ?? "");
+  const { totals, code } = await runTap([...options, ...files], ownUrl ?? server?.url ?? "");
   const ran = totals.passed + totals.failed > 0;
   if (!ran) print("no test ran");
   process.exitCode = code === 0 && (!ran || totals.failed > 0) ? 1 : code;

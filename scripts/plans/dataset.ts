@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type pg from "pg";
 
 /** What the set is made of. The shares of posts and of followers are Zipf's: an account of rank k has 1/k of the first's. */
@@ -36,20 +35,30 @@ export interface Viewer {
  * Fills an empty, migrated database. Posts lie in the table in the order of time, as they do where people make them,
  * so that one author's are spread over all of it. Takes about a minute.
  */
-export async function loadDataset(client: pg.Client): Promise<Dataset> {
-  await client.query("SET work_mem = '256MB'");
-  // References are right by construction; checking three million of them takes longer than all the rest.
-  await client.query("SET session_replication_role = replica");
-  await client.query("SELECT setseed(0.5)");
-  for (const statement of STATEMENTS) await client.query(statement);
-  for (const [name, { first, step }] of Object.entries(VIEWERS)) {
-    await client.query(ADD_VIEWER, [name]);
-    await client.query(ADD_FOLLOWS, [name, first, step]);
-    await client.query(ADD_SESSION, [name, createHash("sha256").update(tokenOf(name)).digest()]);
+export async function loadDataset(pool: pg.Pool): Promise<Dataset> {
+  const client = await pool.connect();
+  try {
+    for (const setting of SETTINGS) await client.query(setting);
+    for (const statement of STATEMENTS) await client.query(statement);
+    for (const table of TABLES) await client.query(`VACUUM (ANALYZE) ${table}`);
+    return await describeDataset(client);
+  } finally {
+    // With its settings and its temporary table.
+    client.release(true);
   }
-  for (const table of TABLES) await client.query(`VACUUM (ANALYZE) ${table}`);
-  return describeDataset(client);
 }
+
+const SETTINGS = [
+  "SET work_mem = '256MB'",
+  // References are right by construction; checking three million of them takes longer than all the rest.
+  "SET session_replication_role = replica",
+  // A commit that is not on disk cannot be hinted on its rows, and VACUUM would leave them out of the visibility map.
+  "SET synchronous_commit = on",
+  // It would mend, at a time of its own, the maps that are measured.
+  "ALTER SYSTEM SET autovacuum = off",
+  "SELECT pg_reload_conf()",
+  "SELECT setseed(0.5)",
+];
 
 const TABLES = ["users", "sessions", "follows", "posts", "media", "post_media"];
 
@@ -77,28 +86,30 @@ const STATEMENTS = [
    SELECT id, user_id, 'ready', 'image/jpeg', 2000000, sha256(id::text::bytea), 2725, 2225, 'XxcODQI0d3iAh3hweId3aHh4eAAAAAAA', created_at, published_at
    FROM posts ORDER BY id`,
   "INSERT INTO post_media (post_id, position, medium_id) SELECT id, 0, id FROM posts ORDER BY id",
-  // A prime step that does not divide the number of accounts meets each of them once.
+  `INSERT INTO users (id, username, email, password_hash)
+   SELECT uuidv7(), name, name || '@example.org', 'none' FROM unnest('{${Object.keys(VIEWERS)}}'::text[]) AS name`,
+  // Each follow at a time of its own, so that one viewer's are spread over the table. A prime step that does not divide
+  // the number of accounts meets each of them once.
   `INSERT INTO follows (follower_id, following_id, created_at)
-   SELECT follower.id, followed.id, now() - random() * interval '730 days'
-   FROM ranked AS followed, generate_series(1, ${FOLLOWERS_OF_FIRST} / followed.rank) AS n,
-     ranked AS follower
-   WHERE follower.rank = 1 + (followed.rank::bigint * 7919 + n::bigint * 104729) % ${ACCOUNTS} AND follower.rank <> followed.rank
-   ORDER BY 3`,
+   SELECT follower_id, following_id, now() - random() * interval '730 days' AS at FROM (
+     SELECT follower.id AS follower_id, followed.id AS following_id
+     FROM ranked AS followed, generate_series(1, ${FOLLOWERS_OF_FIRST} / followed.rank) AS n, ranked AS follower
+     WHERE follower.rank = 1 + (followed.rank::bigint * 7919 + n::bigint * 104729) % ${ACCOUNTS} AND follower.rank <> followed.rank
+     ${Object.entries(VIEWERS)
+       .map(
+         ([name, { first, step }]) => `UNION ALL SELECT users.id, ranked.id FROM users, ranked
+           WHERE username = '${name}' AND rank BETWEEN ${first} AND ${first + 1_999 * step} AND (rank - ${first}) % ${step} = 0`,
+       )
+       .join(" ")}
+   ) AS pairs ORDER BY at`,
   `INSERT INTO sessions (id, user_id, token_hash, address)
-   SELECT uuidv7(), id, sha256(id::text::bytea), '192.0.2.1' FROM ranked WHERE rank <= ${SESSIONS}`,
+   SELECT uuidv7(), id, sha256(('tt_' || username)::bytea), '192.0.2.1' FROM users
+   WHERE username = ANY('{${Object.keys(VIEWERS)}}') OR id IN (SELECT id FROM ranked WHERE rank <= ${SESSIONS})`,
 ];
-
-const ADD_VIEWER = `INSERT INTO users (id, username, email, password_hash)
-  VALUES (uuidv7(), $1, $1 || '@example.org', 'none')`;
-const ADD_FOLLOWS = `INSERT INTO follows (follower_id, following_id, created_at)
-  SELECT users.id, ranked.id, now() - random() * interval '730 days' FROM users, ranked
-  WHERE username = $1 AND rank BETWEEN $2 AND $2 + $3 * 1999 AND (rank - $2) % $3 = 0`;
-const ADD_SESSION = `INSERT INTO sessions (id, user_id, token_hash, address)
-  SELECT uuidv7(), id, $2, '192.0.2.1' FROM users WHERE username = $1`;
 
 const tokenOf = (name: string) => `tt_${name}`;
 
-async function describeDataset(client: pg.Client): Promise<Dataset> {
+async function describeDataset(client: pg.ClientBase): Promise<Dataset> {
   const { rows } = await client.query<{ name: ViewerName } & Omit<Viewer, "token">>(
     `WITH posted AS MATERIALIZED (SELECT user_id, count(*)::int AS posts FROM posts GROUP BY 1)
      SELECT username AS name, id, count(following_id)::int AS follows, json_build_object(

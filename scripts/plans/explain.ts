@@ -10,10 +10,10 @@ export interface Explained {
   milliseconds: number;
   /** How often an index-only scan had to look at the table, because the page was not known to be visible to all. */
   heapFetches: number;
-  /** Whether some table was read from its beginning. */
-  readsWholeTable: boolean;
   /** One line a node: its type and index, rows, loops and buffers, its children's included. */
   plan: string;
+  /** As Postgres writes it. */
+  text: string;
 }
 
 /** A node of `EXPLAIN (FORMAT JSON)`, as far as it is looked at. */
@@ -53,19 +53,23 @@ export async function explain(pool: pg.Pool, query: (db: Db) => Promise<unknown>
   await query(db);
   const [statement, ...others] = statements;
   if (!statement || others.length > 0) throw new Error(`one statement was expected, not ${statements.length}`);
-  const { rows } = await pool.query<{ "QUERY PLAN": [{ Plan: PlanNode; "Execution Time": number }] }>({
-    text: `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement.sql}`,
-    values: [...statement.parameters],
+  const values = [...statement.parameters];
+  const written = await pool.query<{ "QUERY PLAN": string }>({
+    text: `EXPLAIN (ANALYZE, BUFFERS) ${statement.sql}`,
+    values,
   });
-  const explained = rows[0]?.["QUERY PLAN"][0];
+  const measured = await pool.query<{ "QUERY PLAN": [{ Plan: PlanNode; "Execution Time": number }] }>({
+    text: `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement.sql}`,
+    values,
+  });
+  const explained = measured.rows[0]?.["QUERY PLAN"][0];
   if (!explained) throw new Error("EXPLAIN said nothing");
-  const nodes = flatten(explained.Plan);
   return {
     buffers: buffersOf(explained.Plan),
     milliseconds: explained["Execution Time"],
-    heapFetches: nodes.reduce((sum, node) => sum + (node["Heap Fetches"] ?? 0), 0),
-    readsWholeTable: nodes.some((node) => node["Node Type"] === "Seq Scan"),
+    heapFetches: flatten(explained.Plan).reduce((sum, node) => sum + (node["Heap Fetches"] ?? 0), 0),
     plan: render(explained.Plan).join("\n"),
+    text: written.rows.map((row) => row["QUERY PLAN"]).join("\n"),
   };
 }
 
@@ -76,7 +80,9 @@ const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).fla
 
 function render(node: PlanNode, depth = 0): string[] {
   const scanned = node["Index Name"] ?? node["Relation Name"] ?? node["CTE Name"];
-  const name = [node["Subplan Name"], [node["Node Type"], scanned].filter(Boolean).join(" ")].filter(Boolean).join(": ");
+  const name = [node["Subplan Name"], [node["Node Type"], scanned].filter(Boolean).join(" ")]
+    .filter(Boolean)
+    .join(": ");
   const facts = [
     `rows ${format(node["Actual Rows"])}`,
     ...(node["Actual Loops"] === 1 ? [] : [`loops ${format(node["Actual Loops"])}`]),

@@ -1,15 +1,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import t, { type Test } from "tap";
 import { Check } from "typebox/schema";
 import { ConfigError } from "../errors.ts";
-import { describeConfig, renderConfigurationDocs } from "./docs.ts";
 import { defaultPublicUrl, type LoadedConfig, type LoadOptions, loadConfig } from "./load.ts";
-import { REFUSED, RESERVED } from "./names.ts";
 import { ConfigSchema, envName, settings } from "./schema.ts";
-import { formatDuration, formatSize, parseDuration, parseSize, redactUrl } from "./units.ts";
 
 const FEATURES = {
   known: ["accounts", "graph", "media", "posts", "feed", "likes"],
@@ -47,60 +43,6 @@ function withFile(t: Test, text: string): { cwd: string; file: string } {
   const cwd = t.testdir({ "tintype.toml": text });
   return { cwd, file: join(cwd, "tintype.toml") };
 }
-
-t.test("durations and sizes", async (t) => {
-  const durations: Array<[text: string, milliseconds: number | undefined]> = [
-    ["500ms", 500],
-    ["5s", 5000],
-    ["10m", 600_000],
-    ["24h", 86_400_000],
-    ["7d", 604_800_000],
-    ["0s", 0],
-    ["10M", 600_000],
-    ["5", undefined],
-    ["s", undefined],
-    ["1.5h", undefined],
-    ["-5s", undefined],
-    ["5 s", undefined],
-    ["5w", undefined],
-    ["5kb", undefined],
-    ["1h30m", undefined],
-    ["5constructor", undefined],
-    ["9007199254740992ms", undefined],
-  ];
-  for (const [text, expected] of durations) t.equal(parseDuration(text), expected, text);
-  const sizes: Array<[text: string, bytes: number | undefined]> = [
-    ["1b", 1],
-    ["500kb", 512_000],
-    ["20mb", 20_971_520],
-    ["1gb", 1_073_741_824],
-    ["20MB", 20_971_520],
-    ["20", undefined],
-    ["20m", undefined],
-    ["1.5gb", undefined],
-    ["", undefined],
-  ];
-  for (const [text, expected] of sizes) t.equal(parseSize(text), expected, text);
-  t.equal(formatDuration(90_000), "90s");
-  t.equal(formatDuration(0), "0ms");
-  t.equal(formatSize(1536), "1536b");
-
-  const pairs = [
-    { units: ["ms", "s", "m", "h", "d"], parse: parseDuration, format: formatDuration },
-    { units: ["b", "kb", "mb", "gb"], parse: parseSize, format: formatSize },
-  ];
-  for (const { units, parse, format } of pairs) {
-    fc.assert(
-      fc.property(fc.nat({ max: 1_000_000 }), fc.constantFrom(...units), (digits, unit) => {
-        const value = parse(`${digits}${unit}`);
-        const shown = format(value ?? Number.NaN);
-        // The same value, and one text for it, never longer than what was written.
-        return parse(shown) === value && format(parse(shown) ?? Number.NaN) === shown;
-      }),
-    );
-    fc.assert(fc.property(fc.maxSafeNat(), (value) => parse(format(value)) === value));
-  }
-});
 
 t.test("without any setting", async (t) => {
   const loaded = load();
@@ -362,60 +304,6 @@ t.test("the file", async (t) => {
   });
 });
 
-t.test("names that are no settings", async (t) => {
-  const unknown: Array<[name: string, meant: string | undefined]> = [
-    ["TINTYPE_PROT", "TINTYPE_PORT"],
-    ["TINTYPE_DATABSE_URL", "TINTYPE_DATABASE_URL"],
-    ["TINTYPE_DATABASEURL", "TINTYPE_DATABASE_URL"],
-    ["TINTYPE_MEDIA_MAX_PHOTOS", "TINTYPE_MEDIA_MAX_PHOTO"],
-    ["TINTYPE_LIMITS_LIKES", "TINTYPE_LIMITS_LIKE"],
-    ["TINTYPE_CONIFG", "TINTYPE_CONFIG"],
-    ["TINTYPE_COFFEE_MACHINE", undefined],
-    ["TINTYPE_", undefined],
-  ];
-  for (const [name, meant] of unknown) {
-    const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-    t.same(mistakes({ env: { [name]: "x" } }), [`${name} is not a setting${hint}`]);
-  }
-
-  for (const name of RESERVED.map(envName)) {
-    const { config, warnings } = load({ env: { [name]: "x" } });
-    t.same(warnings, [`${name} is a setting of a later version and has no effect in this one.`]);
-    t.same(config, load().config);
-  }
-  const { cwd, file } = withFile(t, '[feed]\nfanout_threshold = 5\n[limits]\nlike = "1/1h"');
-  t.same(load({ cwd, env: { TINTYPE_REDIS_URL: "redis://x" } }).warnings, [
-    "TINTYPE_REDIS_URL is a setting of a later version and has no effect in this one.",
-    `feed.fanout_threshold in ${file} is a setting of a later version and has no effect in this one.`,
-    `limits.like in ${file} is a setting of a later version and has no effect in this one.`,
-  ]);
-  for (const name of REFUSED.map(envName)) {
-    t.same(mistakes({ env: { [name]: "x" } }), [`${name}: this version keeps media on the file system only; unset it`]);
-  }
-});
-
-t.test("Kubernetes' service links", async (t) => {
-  const env = {
-    TINTYPE_PORT: "tcp://10.0.0.1:3000",
-    TINTYPE_PORT_3000_TCP: "tcp://10.0.0.1:3000",
-    TINTYPE_PORT_3000_TCP_ADDR: "10.0.0.1",
-    TINTYPE_PORT_3000_TCP_PORT: "3000",
-    TINTYPE_PORT_3000_TCP_PROTO: "tcp",
-    TINTYPE_SERVICE_HOST: "10.0.0.1",
-    TINTYPE_SERVICE_PORT: "3000",
-    TINTYPE_SERVICE_PORT_HTTP: "3000",
-    TINTYPE_WORKER_PORT: "tcp://10.0.0.2:9100",
-    TINTYPE_WORKER_SERVICE_HOST: "10.0.0.2",
-  };
-  const names = Object.keys(env).sort().join(", ");
-  t.same(mistakes({ env }), [
-    `${names}: set by Kubernetes for a service of that name; put "enableServiceLinks: false" into the pod's spec`,
-  ]);
-  for (const [name, value] of Object.entries(env)) {
-    t.match(mistakes({ env: { [name]: value } }), [/enableServiceLinks: false/], name);
-  }
-});
-
 t.test("all mistakes of all sources come in one message", async (t) => {
   const { cwd, file } = withFile(t, 'port = "file"\nhots = "x"\n[http]\nheader_timeout = "20m"');
   const env = {
@@ -484,55 +372,4 @@ t.test("what follows from other settings and the machine", async (t) => {
   t.same(mistakes({ env: { TINTYPE_FEATURES: "likes,fed,telegraph" } }), [
     'features: TINTYPE_FEATURES in the environment is "likes,fed,telegraph"; there is no feature "fed" (did you mean feed?), "telegraph"; the features are accounts, graph, media, posts, feed, likes',
   ]);
-});
-
-t.test("describing what holds", async (t) => {
-  const loaded = load({ env: { TINTYPE_DATABASE_URL: POSTGRES, TINTYPE_HTTP_IDLE_TIMEOUT: "90000ms" } });
-  const described = describeConfig(loaded);
-  t.same(
-    described.map(({ name }) => name),
-    settings().map(({ name }) => name),
-  );
-  t.notMatch(JSON.stringify(described), "hunter2");
-  const values: Array<[name: string, value: string, source: string]> = [
-    ["port", "3000", "default"],
-    ["features", FEATURES.known.join(","), "default"],
-    ["database.url", "postgres://tintype:[redacted]@db.example.com:5432/tintype", "env"],
-    ["worker.embedded", "false", "default"],
-    ["worker.port", "none", "default"],
-    ["media.max_photo", "20mb", "default"],
-    ["http.idle_timeout", "90s", "env"],
-    ["http.trust_proxy", "none", "default"],
-  ];
-  for (const [name, value, source] of values) {
-    t.match(
-      described.find((row) => row.name === name),
-      { env: envName(name), value, source, description: /\.$/ },
-      name,
-    );
-  }
-  const urls: Array<[url: string, shown: string]> = [
-    ["postgres://db/x", "postgres://db/x"],
-    ["postgres://me@db/x", "postgres://me@db/x"],
-    ["postgres://me:a@b:c@db/x", "postgres://me:[redacted]@db/x"],
-    [
-      "postgres:///x?host=/run&user=me&password=a&sslmode=require",
-      "postgres:///x?host=/run&user=me&password=[redacted]&sslmode=require",
-    ],
-    ["postgres://db/x?p%61ssword=a", "postgres://db/x?p%61ssword=[redacted]"],
-    ["postgres://db:5432/x?application_name=a@b", "postgres://db:5432/x?application_name=a@b"],
-  ];
-  for (const [url, shown] of urls) t.equal(redactUrl(url), shown);
-});
-
-t.test("the documentation", async (t) => {
-  const docs = renderConfigurationDocs();
-  for (const { name, env } of settings()) t.ok(docs.includes(`| \`${name}\` | \`${env}\` |`), name);
-  for (const name of [...RESERVED, ...REFUSED]) t.ok(docs.includes(envName(name)), name);
-  t.notMatch(docs, /undefined|\[object|NaN/);
-  const example = /```toml\n(.*?)\n```/s.exec(docs)?.[1] ?? "";
-  t.match(load(withFile(t, example)), {
-    config: { public_url: "https://photos.example.com", http: { trust_proxy: ["10.0.0.0/8"] } },
-    warnings: [],
-  });
 });

@@ -1,0 +1,91 @@
+import { type Dataset, VIEWERS, type ViewerName } from "./dataset.ts";
+import type { Measured, PageMeasured } from "./measure.ts";
+
+/** The page docs/feed-plans.md. */
+export function renderReport(options: {
+  dataset: Dataset;
+  feeds: readonly Measured[];
+  lists: readonly Measured[];
+  stale: readonly Measured[];
+  version: string;
+  date: Date;
+}): string {
+  const { dataset, feeds, lists, stale, version, date } = options;
+  return `# Plans of the feed
+
+Measured on ${date.toISOString().slice(0, 10)} with Postgres ${version}; written by \`npm run plans:feed -- --write\`. A buffer is a page of 8 KiB
+that a statement asked for, found in memory or not: unlike milliseconds, buffers are the same on every machine.
+
+${describeData(dataset)}
+
+Pages have 20 posts and are reached cursor by cursor. What was read on the way is compared with a plain sorted join:
+every feed was the same to the last post.
+
+## Feed
+
+The goal is a page 1,000 within 1.3 of page 1. Who follows rare authors has no page 1,000; the last page stands for it.
+
+${table(feeds)}
+
+When the latest fifth of posts and of follows was written since the last VACUUM (at most that much by autovacuum's
+defaults), an index-only scan must look those rows up in the table. At worst that is one page for each followed account
+and some for the authors on the page, so posts need no vacuum settings of their own.
+
+${table(stale)}
+
+## Beside it
+
+${table(lists)}
+
+## Shortened plans
+
+Rows are those of one loop; buffers are of all loops and include a node's children.
+
+${plansOf(feeds, ["busy", "rare"], "feed")}
+
+${lists.map(({ name, pages }) => planOf(name, pages.at(-1))).join("\n\n")}
+`;
+}
+
+function describeData({ viewers }: Dataset): string {
+  const lines = (Object.keys(VIEWERS) as ViewerName[]).map((name) => {
+    const { follows, postsOfEach } = viewers[name];
+    const { least, mean, most } = postsOfEach;
+    const posts = follows === 0 ? "–" : `${count(least)} / ${count(mean)} / ${count(most)}`;
+    return `| ${name} | ${count(follows)} | ${VIEWERS[name].description} | ${posts} |`;
+  });
+  return `1,000,000 published posts of two years by 200,000 accounts, shared by Zipf's law: an account of rank k has 1/k of the
+posts and of the followers of the first. The authors of rank 40,000 and above posted in the first half year only.
+
+| viewer | follows | whom | posts of each: fewest / mean / most |
+|---|---|---|---|
+${lines.join("\n")}`;
+}
+
+function table(measured: readonly Measured[]): string {
+  const lines = measured.map(({ name, pages }) => {
+    const [first, deep] = pages;
+    const cells = deep
+      ? [deep.page, deep.explained.buffers, ratio(deep, first, "buffers"), ratio(deep, first, "milliseconds")]
+      : ["–", "–", "–", "–"];
+    const fetches = pages.map((page) => count(page.explained.heapFetches)).join(" / ");
+    return `| ${[name, first.explained.buffers, ...cells, fetches].map((cell) => (typeof cell === "number" ? count(cell) : cell)).join(" | ")} |`;
+  });
+  return `| | buffers of page 1 | deep page | its buffers | buffers, deep / 1 | time, deep / 1 | heap fetches |
+|---|---|---|---|---|---|---|
+${lines.join("\n")}`;
+}
+
+const ratio = (deep: PageMeasured, first: PageMeasured, of: "buffers" | "milliseconds") =>
+  (deep.explained[of] / first.explained[of]).toFixed(2);
+
+const plansOf = (measured: readonly Measured[], names: readonly string[], title: string) =>
+  measured
+    .filter(({ name }) => names.includes(name))
+    .map(({ name, pages }) => planOf(`${title}, ${name}`, pages.at(-1)))
+    .join("\n\n");
+
+const planOf = (name: string, page: PageMeasured | undefined) =>
+  page ? `${name}, page ${count(page.page)}\n\n\`\`\`text\n${page.explained.plan}\n\`\`\`` : "";
+
+const count = (value: number) => value.toLocaleString("en");

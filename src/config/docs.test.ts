@@ -1,0 +1,75 @@
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { describeConfig, renderConfigurationDocs } from "./docs.ts";
+import { type LoadedConfig, type LoadOptions, loadConfig } from "./load.ts";
+import { REFUSED, RESERVED } from "./names.ts";
+import { envName, settings } from "./schema.ts";
+import { redactUrl } from "./units.ts";
+
+const FEATURES = {
+  known: ["accounts", "graph", "media", "posts", "feed", "likes"],
+  core: ["accounts", "graph", "media", "posts"],
+};
+/** A directory without a tintype.toml; nothing in these tests reads the real environment. */
+const EMPTY = t.testdir({});
+const POSTGRES = "postgres://tintype:hunter2@db.example.com:5432/tintype";
+
+function load(options: Partial<LoadOptions> = {}): LoadedConfig {
+  return loadConfig({ env: {}, cwd: EMPTY, uid: 1000, terminal: false, features: FEATURES, ...options });
+}
+
+function withFile(t: Test, text: string): { cwd: string; file: string } {
+  const cwd = t.testdir({ "tintype.toml": text });
+  return { cwd, file: join(cwd, "tintype.toml") };
+}
+
+t.test("describing what holds", async (t) => {
+  const loaded = load({ env: { TINTYPE_DATABASE_URL: POSTGRES, TINTYPE_HTTP_IDLE_TIMEOUT: "90000ms" } });
+  const described = describeConfig(loaded);
+  t.same(
+    described.map(({ name }) => name),
+    settings().map(({ name }) => name),
+  );
+  t.notMatch(JSON.stringify(described), "hunter2");
+  const values: Array<[name: string, value: string, source: string]> = [
+    ["port", "3000", "default"],
+    ["features", FEATURES.known.join(","), "default"],
+    ["database.url", "postgres://tintype:[redacted]@db.example.com:5432/tintype", "env"],
+    ["worker.embedded", "false", "default"],
+    ["worker.port", "none", "default"],
+    ["media.max_photo", "20mb", "default"],
+    ["http.idle_timeout", "90s", "env"],
+    ["http.trust_proxy", "none", "default"],
+  ];
+  for (const [name, value, source] of values) {
+    t.match(
+      described.find((row) => row.name === name),
+      { env: envName(name), value, source, description: /\.$/ },
+      name,
+    );
+  }
+  const urls: Array<[url: string, shown: string]> = [
+    ["postgres://db/x", "postgres://db/x"],
+    ["postgres://me@db/x", "postgres://me@db/x"],
+    ["postgres://me:a@b:c@db/x", "postgres://me:[redacted]@db/x"],
+    [
+      "postgres:///x?host=/run&user=me&password=a&sslmode=require",
+      "postgres:///x?host=/run&user=me&password=[redacted]&sslmode=require",
+    ],
+    ["postgres://db/x?p%61ssword=a", "postgres://db/x?p%61ssword=[redacted]"],
+    ["postgres://db:5432/x?application_name=a@b", "postgres://db:5432/x?application_name=a@b"],
+  ];
+  for (const [url, shown] of urls) t.equal(redactUrl(url), shown);
+});
+
+t.test("the documentation", async (t) => {
+  const docs = renderConfigurationDocs();
+  for (const { name, env } of settings()) t.ok(docs.includes(`| \`${name}\` | \`${env}\` |`), name);
+  for (const name of [...RESERVED, ...REFUSED]) t.ok(docs.includes(envName(name)), name);
+  t.notMatch(docs, /undefined|\[object|NaN/);
+  const example = /```toml\n(.*?)\n```/s.exec(docs)?.[1] ?? "";
+  t.match(load(withFile(t, example)), {
+    config: { public_url: "https://photos.example.com", http: { trust_proxy: ["10.0.0.0/8"] } },
+    warnings: [],
+  });
+});
