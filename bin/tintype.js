@@ -4,6 +4,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
 if (Number(process.versions.node.split(".")[0]) >= 24) {
+  const { ensureShell } = await import("../src/config/load.ts");
+  ensureShell();
   const { execute } = await import("@oclif/core");
   await execute({ dir: import.meta.url });
 } else {

@@ -11,8 +11,9 @@ import pg from "pg";
 import { startPostgresServer } from "../test/support/postgres-server.ts";
 import { run } from "../test/support/server.ts";
 import { loadDataset } from "./plans/dataset.ts";
+import { recordingDatabase } from "./plans/explain.ts";
 import { measureFeeds, measureLists, measureStaleFeeds } from "./plans/measure.ts";
-import { renderReport } from "./plans/report.ts";
+import { renderReport, renderSummary } from "./plans/report.ts";
 
 const REPORT = join(import.meta.dirname, "../docs/feed-plans.md");
 
@@ -37,17 +38,19 @@ try {
   try {
     say("loading");
     const dataset = await loadDataset(pool);
+    const database = recordingDatabase(pool);
     say("reading feeds page by page");
-    const feeds = await measureFeeds(pool, dataset);
-    const lists = await measureLists(pool, dataset);
-    say("publishing after the last VACUUM");
-    const stale = await measureStaleFeeds(pool, dataset);
-    const { rows } = await pool.query<{ version: string }>("SELECT current_setting('server_version') AS version");
-    for (const { title, explained } of [...feeds, ...lists, ...stale].flatMap((measured) => measured.pages)) {
-      say(`\n${title}: ${explained.milliseconds.toFixed(1)} ms\n${explained.text}`);
+    const feeds = await measureFeeds(database, dataset);
+    const lists = await measureLists(database, dataset);
+    say("reading them when a fifth of the posts came after the last VACUUM");
+    const stale = await measureStaleFeeds(database, dataset, feeds);
+    const measured = [...feeds, ...stale, ...lists];
+    for (const { name, pages } of measured) {
+      for (const { page, explained } of pages) say(`\n${name}, page ${page}\n${explained.text}`);
     }
+    say(`\n${renderSummary(measured)}`);
+    const { rows } = await pool.query<{ version: string }>("SELECT current_setting('server_version') AS version");
     const report = renderReport({ dataset, feeds, lists, stale, version: rows[0]?.version ?? "", date: new Date() });
-    say(`\n${report}`);
     if (values.write) await writeFile(REPORT, report);
   } finally {
     await pool.end();

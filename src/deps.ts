@@ -5,9 +5,10 @@ import type { Context } from "./context.ts";
 import { type Database, openDatabase, type Role } from "./db/database.ts";
 import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
+import { ConfigError } from "./errors.ts";
 import { createEmit } from "./events.ts";
-import type { Feature } from "./feature.ts";
-import { installJobQueue, openJobQueue } from "./jobs/queue.ts";
+import { type Feature, jobsOf } from "./feature.ts";
+import { installJobQueue, type JobQueue, openJobQueue } from "./jobs/queue.ts";
 import type { MediaStore } from "./ports/media.ts";
 
 export interface Deps {
@@ -29,7 +30,7 @@ export async function openDeps(options: {
   allFeatures: readonly Feature[];
   onLost?: (error: Error) => void;
 }): Promise<Deps> {
-  const { config, log, role, features } = options;
+  const { config, log, role, features, allFeatures } = options;
   const opened: Array<() => Promise<void>> = [];
   const close = async () => {
     for (const closeOne of opened.reverse().splice(0)) await closeOne();
@@ -43,6 +44,7 @@ export async function openDeps(options: {
     const takesJobs = role === "worker" || (role === "serve" && config.worker.embedded);
     const queue = await openJobQueue(database.connection, log, takesJobs ? "worker" : "client");
     opened.push(queue.close);
+    await assertQueuesThere(queue, allFeatures);
     const context: Context = {
       config,
       log,
@@ -69,22 +71,36 @@ export async function migrateAll(
   features: readonly Feature[],
   options: { log: Logger; onlyEmpty?: boolean },
 ): Promise<string[]> {
-  const jobs = features.flatMap((feature) => feature.jobs ?? []);
   const applied = await migrate(database.connection, {
     ...options,
-    afterwards: () => installJobQueue(database.connection, jobs),
+    afterwards: () => installJobQueue(database.connection, jobsOf(features)),
   });
   return applied.map((migration) => `${String(migration.version).padStart(4, "0")}_${migration.name}`);
 }
 
-/** The embedded database is this program's own and is brought up to date; an operator's only when it is empty. */
+/**
+ * The embedded database is this program's own and is brought up to date by `serve` and `worker`; an operator's is only
+ * filled when it is empty. A command does neither for a database that is in use.
+ */
 async function prepareSchema(
   database: Database,
-  { config, log, allFeatures }: { config: Config; log: Logger; allFeatures: readonly Feature[] },
+  { config, log, role, allFeatures }: { config: Config; log: Logger; role: Role; allFeatures: readonly Feature[] },
 ): Promise<void> {
-  if (database.embedded) await migrateAll(database, allFeatures, { log });
-  else if (config.database.migrate === "auto") await migrateAll(database, allFeatures, { log, onlyEmpty: true });
+  const command = role === "command";
+  if (database.embedded) await migrateAll(database, allFeatures, { log, onlyEmpty: command });
+  else if (config.database.migrate === "auto" && !command)
+    await migrateAll(database, allFeatures, { log, onlyEmpty: true });
   await assertSchemaServes(database.connection);
+}
+
+/** A version may bring a queue without a migration; a job sent to a queue that is not there would be lost. */
+async function assertQueuesThere(queue: JobQueue, features: readonly Feature[]): Promise<void> {
+  const there = new Set((await queue.boss.getQueues()).map(({ name }) => name));
+  const missing = jobsOf(features).filter(({ name }) => !there.has(name));
+  if (missing.length === 0) return;
+  throw new ConfigError(`the database lacks the job queues ${missing.map(({ name }) => name).join(", ")}`, {
+    hint: "Run `tintype migrate`, then start again.",
+  });
 }
 
 function openMediaStore(config: Config): Promise<MediaStore> {

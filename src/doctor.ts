@@ -5,7 +5,7 @@ import { formatSize } from "./config/units.ts";
 import { type Database, describe, openDatabase } from "./db/database.ts";
 import { migrationStatus } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
-import { ExitError } from "./errors.ts";
+import { ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 
 export interface Check {
@@ -69,7 +69,7 @@ export async function examine(options: {
     const migrated = await check("schema", false, async () => {
       const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null);
       if (missing.length === 0) return { message: "up to date" };
-      throw new Error(`${missing.length} migrations are missing; run \`tintype migrate\``);
+      throw new OperationError(`${missing.length} migrations are missing`, { hint: "Run `tintype migrate`." });
     });
     if (migrated) {
       await check("jobs", false, async () => {
@@ -95,10 +95,10 @@ async function examineMedia(config: Config): Promise<Outcome> {
   await store.check();
   const { bavail, bsize } = await statfs(config.data_dir);
   const free = bavail * bsize;
-  const message = `files in ${config.data_dir}/media, ${formatSize(free)} free`;
-  return free < LITTLE_SPACE
-    ? { message, warning: `only ${formatSize(free)} are free in ${config.data_dir}` }
-    : { message };
+  const unit = free < LITTLE_SPACE ? 1024 ** 2 : LITTLE_SPACE;
+  const shown = formatSize(Math.floor(free / unit) * unit);
+  const message = `files in ${config.data_dir}/media, ${shown} free`;
+  return free < LITTLE_SPACE ? { message, warning: `only ${shown} are free in ${config.data_dir}` } : { message };
 }
 
 async function examinePostgres({ pool, embedded }: Database): Promise<Outcome> {
@@ -108,7 +108,9 @@ async function examinePostgres({ pool, embedded }: Database): Promise<Outcome> {
   );
   const [row] = rows;
   if (!row) throw new Error("Postgres gave no answer");
-  if (row.version < OLDEST_POSTGRES) throw new Error("Postgres is older than 15; install 15 or newer");
+  if (row.version < OLDEST_POSTGRES) {
+    throw new OperationError("Postgres is older than 15", { hint: "Install 15 or newer, and move the data there." });
+  }
   const message = `${embedded ? "embedded, " : ""}version ${Math.floor(row.version / 10_000)}, answered in ${Date.now() - before} ms`;
   const skew = Math.abs(row.now.getTime() - (before + Date.now()) / 2);
   return skew > CLOCK_SKEW

@@ -56,3 +56,8 @@ export function enabledFeatures(all: readonly Feature[], selected: readonly stri
   }
   return enabled;
 }
+
+/** The jobs of all these features. */
+export function jobsOf(features: readonly Feature[]): Job<Context>[] {
+  return features.flatMap((feature) => feature.jobs ?? []);
+}

@@ -1,5 +1,4 @@
 import fresh from "fresh";
-import parseRange from "range-parser";
 import { Type } from "typebox";
 import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
@@ -36,9 +35,12 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
         "accept-ranges": "bytes",
         "cross-origin-resource-policy": "cross-origin",
       });
-      if (fresh(request.headers, { etag })) return reply.code(304).send();
+      // Of the headers this one alone: by `Cache-Control: no-cache`, which fetch adds to it, a client tells caches to ask
+      // us, not us to send again what it has.
+      if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send();
 
-      const range = wantedRange(request.headers, etag, found.bytes);
+      // HEAD tells of the whole: ranges are for GET alone.
+      const range = request.method === "GET" ? wantedRange(request.headers, etag, found.bytes) : null;
       if (range === "unsatisfiable") {
         return reply.code(416).header("content-range", `bytes */${found.bytes}`).send();
       }
@@ -53,6 +55,9 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
   );
 }
 
+/** First and last byte, or how many of the end. (range-parser takes no suffix longer than the whole, and refuses 9-0.) */
+const RANGE = /^bytes=(?:(\d+)-(\d*)|-(\d+))$/i;
+
 /** The one range that is asked for; null for the whole: none, several, malformed, or of another version (If-Range). */
 function wantedRange(
   headers: { range?: string | undefined; "if-range"?: string | string[] | undefined },
@@ -62,8 +67,9 @@ function wantedRange(
   if (headers.range === undefined) return null;
   const condition = headers["if-range"];
   if (condition !== undefined && condition !== etag) return null;
-  const ranges = parseRange(size, headers.range);
-  if (ranges === -1) return "unsatisfiable";
-  if (ranges === -2 || ranges.type !== "bytes" || ranges.length !== 1) return null;
-  return ranges[0] ?? null;
+  const [first, last, suffix] = (RANGE.exec(headers.range) ?? []).slice(1).map((n) => (n ? Number(n) : undefined));
+  const end = size - 1;
+  if (suffix !== undefined) return suffix > 0 ? { start: Math.max(0, size - suffix), end } : "unsatisfiable";
+  if (first === undefined || (last !== undefined && last < first)) return null;
+  return first < size ? { start: first, end: Math.min(last ?? end, end) } : "unsatisfiable";
 }

@@ -1,4 +1,4 @@
-import { type CompiledQuery, Kysely, PostgresDialect } from "kysely";
+import { type CompiledQuery, Kysely, type LogEvent, PostgresDialect } from "kysely";
 import type pg from "pg";
 import type { Schema } from "../../src/db/schema.ts";
 import type { Db } from "../../src/db/transaction.ts";
@@ -34,22 +34,30 @@ interface PlanNode {
   Plans?: PlanNode[];
 }
 
-/** A database handle whose statements are noted, with their parameters, as they are sent. */
-export function recordingDb(pool: pg.Pool): { db: Db; statements: CompiledQuery[] } {
+/** A database whose last statements are known, with their parameters, as they were sent. */
+export interface RecordingDatabase {
+  readonly db: Db;
+  readonly pool: pg.Pool;
+  readonly statements: CompiledQuery[];
+}
+
+export function recordingDatabase(pool: pg.Pool): RecordingDatabase {
   const statements: CompiledQuery[] = [];
-  const db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool }),
-    log: (event) => statements.push(event.query),
-  });
-  return { db, statements };
+  const log = (event: LogEvent): void => {
+    statements.push(event.query);
+  };
+  return { db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), log }), pool, statements };
 }
 
 /**
  * Runs a query function, then explains the statement that it sent: the same text with the same parameters over the
  * same protocol, so that the planner decides as it does for the product. Having run before, it finds its pages in memory.
  */
-export async function explain(pool: pg.Pool, query: (db: Db) => Promise<unknown>): Promise<Explained> {
-  const { db, statements } = recordingDb(pool);
+export async function explain(
+  { db, pool, statements }: RecordingDatabase,
+  query: (db: Db) => Promise<unknown>,
+): Promise<Explained> {
+  statements.length = 0;
   await query(db);
   const [statement, ...others] = statements;
   if (!statement || others.length > 0) throw new Error(`one statement was expected, not ${statements.length}`);

@@ -14,7 +14,7 @@ export function renderReport(options: {
   return `# Plans of the feed
 
 Measured on ${date.toISOString().slice(0, 10)} with Postgres ${version}; written by \`npm run plans:feed -- --write\`. A buffer is a page of 8 KiB
-that a statement asked for, found in memory or not: unlike milliseconds, buffers are the same on every machine.
+that a statement asked for, found in memory or not; unlike time, that does not depend on the machine.
 
 ${describeData(dataset)}
 
@@ -41,10 +41,21 @@ ${table(lists)}
 
 Rows are those of one loop; buffers are of all loops and include a node's children.
 
-${plansOf(feeds, ["busy", "rare"], "feed")}
-
-${lists.map(({ name, pages }) => planOf(name, pages.at(-1))).join("\n\n")}
+${[feeds[0], ...lists].map((measured) => (measured ? planOf(measured) : "")).join("\n\n")}
 `;
+}
+
+/** One line a page, for the terminal; with the time, which is of this machine and this moment only. */
+export function renderSummary(measured: readonly Measured[]): string {
+  const line = (...[name, page, buffers, ratio, ms]: [string, string, string, string, string]) =>
+    name.padEnd(40) + page.padStart(6) + buffers.padStart(9) + ratio.padStart(7) + ms.padStart(9);
+  const lines = measured.flatMap(({ name, pages }) =>
+    pages.map((page) => {
+      const { buffers, milliseconds } = page.explained;
+      return line(name, count(page.page), count(buffers), ratio(pages[0], page), milliseconds.toFixed(1));
+    }),
+  );
+  return [line("", "page", "buffers", "ratio", "ms"), ...lines].join("\n");
 }
 
 function describeData({ viewers }: Dataset): string {
@@ -65,27 +76,22 @@ ${lines.join("\n")}`;
 function table(measured: readonly Measured[]): string {
   const lines = measured.map(({ name, pages }) => {
     const [first, deep] = pages;
-    const cells = deep
-      ? [deep.page, deep.explained.buffers, ratio(deep, first, "buffers"), ratio(deep, first, "milliseconds")]
-      : ["–", "–", "–", "–"];
+    const cells = deep ? [deep.page, deep.explained.buffers, ratio(first, deep)] : ["–", "–", "–"];
     const fetches = pages.map((page) => count(page.explained.heapFetches)).join(" / ");
     return `| ${[name, first.explained.buffers, ...cells, fetches].map((cell) => (typeof cell === "number" ? count(cell) : cell)).join(" | ")} |`;
   });
-  return `| | buffers of page 1 | deep page | its buffers | buffers, deep / 1 | time, deep / 1 | heap fetches |
-|---|---|---|---|---|---|---|
+  return `| | buffers of page 1 | deep page | its buffers | buffers, deep / 1 | heap fetches |
+|---|---|---|---|---|---|
 ${lines.join("\n")}`;
 }
 
-const ratio = (deep: PageMeasured, first: PageMeasured, of: "buffers" | "milliseconds") =>
-  (deep.explained[of] / first.explained[of]).toFixed(2);
+const ratio = (first: PageMeasured, deep: PageMeasured) =>
+  (deep.explained.buffers / first.explained.buffers).toFixed(2);
 
-const plansOf = (measured: readonly Measured[], names: readonly string[], title: string) =>
-  measured
-    .filter(({ name }) => names.includes(name))
-    .map(({ name, pages }) => planOf(`${title}, ${name}`, pages.at(-1)))
-    .join("\n\n");
-
-const planOf = (name: string, page: PageMeasured | undefined) =>
-  page ? `${name}, page ${count(page.page)}\n\n\`\`\`text\n${page.explained.plan}\n\`\`\`` : "";
+function planOf({ name, pages }: Measured): string {
+  const last = pages.at(-1);
+  const title = pages.length > 1 ? `${name}, page ${count(last?.page ?? 1)}` : name;
+  return `${title}:\n\n\`\`\`text\n${last?.explained.plan}\n\`\`\``;
+}
 
 const count = (value: number) => value.toLocaleString("en");

@@ -20,7 +20,7 @@ export class JobsStatus extends BaseCommand {
 export class JobsList extends BaseCommand {
   static override summary = "the latest jobs, or with --failed the dead letters";
   static override flags = {
-    failed: Flags.boolean({ description: "only jobs whose last try failed" }),
+    failed: Flags.boolean({ description: "only jobs whose last try failed", default: false }),
     queue: queueFlag,
     limit: Flags.integer({ description: "how many at most", default: 50, min: 1, max: 10_000 }),
   };
@@ -46,7 +46,7 @@ export class JobsRetry extends BaseCommand {
   static override strict = false;
   static override args = { id: Args.string({ description: "ids, as `jobs list --failed` shows them" }) };
   static override flags = {
-    all: Flags.boolean({ description: "every failed job" }),
+    all: Flags.boolean({ description: "every failed job", default: false }),
     queue: queueFlag,
   };
 
@@ -79,7 +79,7 @@ export class JobsPurge extends BaseCommand {
   static override flags = {
     "older-than": Flags.string({ description: "only those that failed longer ago than this (24h, 7d)", default: "0s" }),
     queue: queueFlag,
-    "dry-run": Flags.boolean({ description: "only say how many would be deleted" }),
+    "dry-run": Flags.boolean({ description: "only say how many would be deleted", default: false }),
   };
 
   override async run(): Promise<unknown> {
@@ -92,7 +92,7 @@ export class JobsPurge extends BaseCommand {
     const purged = await this.withContext(flags, ({ db }) =>
       purgeJobs(db, { olderThanMs, queue: flags.queue, dryRun }),
     );
-    this.log(`${purged} failed ${purged === 1 ? "job" : "jobs"} ${dryRun ? "would be" : "were"} deleted.`);
+    this.log(`${dryRun ? "Would delete" : "Deleted"} ${purged} failed ${purged === 1 ? "job" : "jobs"}.`);
     return { purged, dry_run: dryRun };
   }
 }

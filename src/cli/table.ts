@@ -21,7 +21,6 @@ export function formatTable<Row extends object>(
 function show(value: unknown): string {
   if (value === null || value === undefined) return "-";
   if (value instanceof Date) return value.toISOString();
-  if (typeof value === "object") return JSON.stringify(value);
-  // What a client sent must not steer the operator's terminal.
-  return String(value).replace(/\p{Cc}+/gu, " ");
+  // What a client sent must not steer the operator's terminal, nor turn its text around.
+  return (typeof value === "object" ? JSON.stringify(value) : String(value)).replace(/[\p{Cc}\p{Bidi_C}]+/gu, " ");
 }

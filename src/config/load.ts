@@ -95,6 +95,14 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   return { config: assemble(values), sources, file, warnings: findings.warnings };
 }
 
+/**
+ * Gives the process a SHELL where there is none. oclif would look for it in /etc/passwd, and ends there for a user who
+ * is not listed, as in a container with an arbitrary uid.
+ */
+export function ensureShell(env: NodeJS.ProcessEnv = process.env): void {
+  env.SHELL ??= "unknown";
+}
+
 /** What `public_url` is where it is not set. `serve` asks again once it knows which port it got for port 0. */
 export function defaultPublicUrl(host: string, port: number): string {
   const name = host === "0.0.0.0" || host === "::" ? "localhost" : isIPv6(host) ? `[${host}]` : host;

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { Logger } from "pino";
@@ -41,8 +42,10 @@ interface AppliedRow {
 export async function readMigrations(folder = FOLDER): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort();
   return Promise.all(
-    names.map(async (file) => {
+    names.map(async (file, index) => {
       const match = FILE_NAME.exec(file);
+      if (names[index - 1]?.slice(0, 5) === file.slice(0, 5))
+        throw new OperationError(`migration ${file} has the number of another`);
       const sql = await readFile(`${folder}/${file}`, "utf8");
       const oldest = /^-- oldest-application: (\d+\.\d+\.\d+)$/m.exec(sql);
       if (!match?.[1] || !match[2] || !oldest?.[1]) {
@@ -74,7 +77,7 @@ export async function migrate(
   const { log } = options;
   const migrations = await readMigrations(options.folder);
   return withClient(connection, async (client) => {
-    await client.query("SELECT pg_advisory_lock($1)", [LOCK]);
+    await lock(client);
     const applied = await readApplied(client);
     if (options.onlyEmpty && applied.size > 0) return [];
     refuseChanged(migrations, applied);
@@ -149,8 +152,20 @@ async function apply(client: pg.Client, migration: Migration): Promise<void> {
     await client.query("ROLLBACK");
     throw new OperationError(
       `migration ${migration.version} (${migration.name}) failed: ${error instanceof Error ? error.message : error}`,
-      { hint: "Nothing of it was kept. Mend the cause and run `tintype migrate` again.", cause: error },
+      {
+        hint: `${migration.transactional ? "Nothing of it was kept. " : ""}Mend the cause and run \`tintype migrate\` again.`,
+        cause: error,
+      },
     );
+  }
+}
+
+/** Asks again and again: who waits inside of a statement is waited for by CREATE INDEX CONCURRENTLY, a deadlock. */
+async function lock(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ held: boolean }>("SELECT pg_try_advisory_lock($1) AS held", [LOCK]);
+    if (rows[0]?.held) return;
+    await delay(100);
   }
 }
 

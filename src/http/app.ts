@@ -1,7 +1,7 @@
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import { fastify, LogController } from "fastify";
+import { type FastifyRequest, fastify, LogController } from "fastify";
 import { v4 as randomId } from "uuid";
 import type { Context } from "../context.ts";
 import type { Feature } from "../feature.ts";
@@ -42,13 +42,20 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
       const given = request.headers["x-request-id"];
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomId();
     },
-    http: { headersTimeout: config.http.header_timeout, maxHeaderSize: 16 * 1024 },
+    http: {
+      headersTimeout: config.http.header_timeout,
+      maxHeaderSize: 16 * 1024,
+      // How often Node looks for who is too slow; its own 30 s would let them take that much longer.
+      connectionsCheckingInterval: Math.min(5_000, config.http.header_timeout),
+      // Refused below, with an answer of the same shape as all others.
+      requireHostHeader: false,
+    },
     clientErrorHandler: (error, socket) => {
       if (!socket.writable) return socket.destroy(error);
       socket.end(rawErrorResponse(clientError(error.code)));
     },
     frameworkErrors: (error, request, reply) => {
-      sendError(request, reply, invalidRequest({ reason: error.message }));
+      sendError(request, reply.header("x-request-id", request.id), invalidRequest({ reason: error.message }));
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
@@ -59,6 +66,8 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
   app.setNotFoundHandler((request, reply) =>
     sendError(request, reply, routeNotFound({ method: request.method, path: request.url.split("?", 1)[0] ?? "" })),
   );
+  // Fastify's own; no route takes plain text.
+  app.removeContentTypeParser("text/plain");
   app.decorateRequest("viewer", null);
   observeRequests(app);
   drainOnClose(app);
@@ -74,6 +83,7 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
     exposedHeaders: ["link", "retry-after", "x-request-id", "idempotent-replayed"],
     maxAge: 3600,
   });
+  app.addHook("onRequest", requireHost);
   app.addHook("preValidation", refuseUnstorableText);
 
   await registerDocs(app, context);
@@ -92,6 +102,13 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
 /** Each feature in a scope of its own, so that its hooks and parsers are its own. */
 async function register(app: App, plugin: Feature["plugin"], context: Context): Promise<void> {
   if (plugin) await app.register(async (scope: App) => plugin(scope, context));
+}
+
+/** RFC 9112, 3.2. */
+async function requireHost({ headers, raw }: FastifyRequest): Promise<void> {
+  if (headers.host === undefined && raw.httpVersion === "1.1") {
+    throw invalidRequest({ reason: "the Host header is missing" });
+  }
 }
 
 function observeRequests(app: App): void {

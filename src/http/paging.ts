@@ -14,6 +14,8 @@ export interface Page<Item> {
 }
 
 export const DEFAULT_LIMIT = 20;
+/** The year 10000: RFC 3339 ends before it. */
+const END_OF_TIME = 253_402_300_800_000;
 
 /** Query string of every list. */
 export const PageQuery = Type.Object({
@@ -42,7 +44,8 @@ export function decodeCursor(cursor: string): Position {
   const bytes = Buffer.from(cursor, "base64url");
   const milliseconds = bytes.length === 24 ? Number(bytes.readBigInt64BE()) : Number.NaN;
   const at = new Date(milliseconds);
-  if (Number.isNaN(at.getTime()) || milliseconds < 0 || bytes.toString("base64url") !== cursor) throw invalidCursor({});
+  if (!(milliseconds >= 0 && milliseconds < END_OF_TIME) || bytes.toString("base64url") !== cursor)
+    throw invalidCursor({});
   const id = bytes.toString("hex", 8).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
   return { at, id };
 }

@@ -56,7 +56,7 @@ export async function listJobs(db: Db, options: { failed: boolean; queue?: strin
     : await sql<JobRow>`
         SELECT id, name AS queue, data, created_on AS created_at, completed_on AS finished_at,
           CASE state WHEN 'created' THEN 'waiting' WHEN 'retry' THEN 'retrying' ELSE state::text END AS state,
-          retry_count + (state IN ('active', 'completed', 'failed'))::int AS attempts,
+          retry_count + (started_on IS NOT NULL)::int AS attempts,
           coalesce(output->>'message', output->'value'->>'message') AS reason
         FROM pgboss.job
         WHERE name <> ${DEAD_LETTERS} AND name NOT LIKE '\\_\\_pgboss%' AND state <> 'failed'

@@ -1,5 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
-import { fromKysely, PgBoss } from "pg-boss";
+import { fromKysely, type JobResult, type JobWithMetadata, PgBoss, type Queue } from "pg-boss";
 import type { Logger } from "pino";
 import { describe } from "../db/database.ts";
 import { classifyDatabaseError } from "../db/errors.ts";
@@ -10,10 +11,14 @@ import type { Job, JobData, JobName, OpenJob, Run } from "./job.ts";
 /** Where jobs go whose last try has failed. Nothing takes them from there but `jobs retry` and `jobs purge`. */
 export const DEAD_LETTERS = "dead_letters";
 
-const DAY = 86_400;
-const DEAD_LETTER_RETENTION = 90 * DAY;
-/** What waits for a dependency is looked at again after this many seconds; that uses up no try. */
-const OUTAGE_DELAY = 5;
+const HOUR = 3_600;
+const RETENTION = 90 * 24 * HOUR;
+/** The supervisor counts the whole job table every two seconds, so what is done must not pile up in it. */
+const COMPLETED_RETENTION = HOUR;
+/** A job that was put back (an outage, a stop) is taken again after this many seconds. */
+const PUT_BACK_DELAY = 5;
+/** Milliseconds of a stop's time that are kept to give back what still runs. */
+const STOP_RESERVE = 1_000;
 
 /** Enqueues a job in the transaction that makes it true. */
 export type Enqueue = <Name extends JobName>(
@@ -26,8 +31,15 @@ export type Enqueue = <Name extends JobName>(
 export interface JobQueue {
   readonly boss: PgBoss;
   readonly enqueue: Enqueue;
-  /** Starts taking jobs; the returned function stops: waits for what runs, `timeout` ms at most, and returns the rest. */
-  work<Context>(jobs: readonly Job<Context>[], context: Context): Promise<(timeout: number) => Promise<void>>;
+  /**
+   * Starts taking jobs; the returned function stops: waits for what runs, and puts the rest back within `timeout` ms.
+   * @param known also the jobs of features that are off: the clock enqueues those no more.
+   */
+  work<Context>(
+    jobs: readonly Job<Context>[],
+    context: Context,
+    known?: readonly Job<Context>[],
+  ): Promise<(timeout: number) => Promise<void>>;
   close(): Promise<void>;
 }
 
@@ -52,6 +64,8 @@ export async function openJobQueue(
     // A killed worker's job is found in heartbeat (10 s) + these two; the defaults take over a minute.
     superviseIntervalSeconds: 2,
     monitorIntervalSeconds: 2,
+    // How often finished jobs are deleted; the default is once a day.
+    maintenanceIntervalSeconds: 600,
     registerInstance: takes,
   });
   boss.on("error", (error) => log.warn({ err: error }, "job queue"));
@@ -73,22 +87,32 @@ export async function openJobQueue(
     });
   };
 
+  const ending = new AbortController();
+  const open: { close?(): Promise<void> }[] = [];
+  const stop = async (timeout: number) => {
+    const putBackRest = setTimeout(() => ending.abort(), Math.max(timeout - STOP_RESERVE, timeout / 2));
+    await boss.stop({ graceful: true, close: true, timeout });
+    clearTimeout(putBackRest);
+    await Promise.all(open.splice(0).map((handler) => handler.close?.()));
+  };
+
   return {
     boss,
     enqueue,
-    close: () => boss.stop({ graceful: false, close: true }),
-    async work(jobs, context) {
-      const open: OpenJob<never>[] = [];
+    close: () => stop(0),
+    async work(jobs, context, known = jobs) {
       for (const job of jobs) {
         const handler = await job.open(context);
-        open.push(handler as OpenJob<never>);
-        await take(boss, job, handler, context, log);
-        if (job.schedule) await boss.schedule(job.name, job.schedule, {}, { tz: "UTC" });
+        open.push(handler);
+        await take(boss, job, handler, { concurrency: job.concurrency(context), log, ending: ending.signal });
       }
-      return async (timeout) => {
-        await boss.stop({ graceful: true, close: true, timeout });
-        await Promise.all(open.map((handler) => handler.close?.()));
-      };
+      for (const { name } of known) {
+        const schedule = jobs.find((job) => job.name === name)?.schedule;
+        // Kept an hour at most: a version that was rolled back leaves schedules behind whose jobs nobody takes.
+        if (schedule) await boss.schedule(name, schedule, {}, { tz: "UTC", retentionSeconds: HOUR });
+        else await boss.unschedule(name);
+      }
+      return stop;
     },
   };
 }
@@ -111,77 +135,114 @@ export async function installJobQueue<Context>(
   boss.on("error", () => undefined);
   await boss.start();
   try {
-    await boss.createQueue(DEAD_LETTERS, { retentionSeconds: DEAD_LETTER_RETENTION, deleteAfterSeconds: DAY });
+    const makeQueue = async (name: string, options: Omit<Queue, "name" | "policy" | "partition">) => {
+      await boss.createQueue(name, options);
+      // The line above changes nothing of a queue that was there.
+      await boss.updateQueue(name, options);
+    };
+    await makeQueue(DEAD_LETTERS, { retentionSeconds: RETENTION, deleteAfterSeconds: COMPLETED_RETENTION });
     for (const job of jobs) {
-      const options = {
+      await makeQueue(job.name, {
         retryLimit: job.attempts - 1,
         retryDelay: 2,
         retryBackoff: true,
         expireInSeconds: job.expireSeconds,
         heartbeatSeconds: 10,
-        deleteAfterSeconds: DAY,
-        retentionSeconds: DEAD_LETTER_RETENTION,
+        deleteAfterSeconds: COMPLETED_RETENTION,
+        retentionSeconds: RETENTION,
         deadLetter: DEAD_LETTERS,
         notify: job.urgent,
-      };
-      await boss.createQueue(job.name, options);
-      await boss.updateQueue(job.name, options);
+      });
     }
   } finally {
     await boss.stop({ graceful: false, close: true });
   }
 }
 
+/** What one place of a worker needs to run a job. */
+interface Place {
+  log: Logger;
+  /** Aborted when a stop's time is up. */
+  ending: AbortSignal;
+}
+
+/** Opens `concurrency` places that take one job at a time: in a batch, each result would wait for the slowest. */
 async function take<Context>(
   boss: PgBoss,
   job: Job<Context>,
   handler: OpenJob<JobData[JobName]>,
-  context: Context,
-  log: Logger,
+  { concurrency, ...place }: Place & { concurrency: number },
 ): Promise<void> {
-  // Batches of two with burst: with one, a backlog that NOTIFY told of waits for the next poll.
   const options = {
-    batchSize: 2,
-    localConcurrency: Math.max(1, Math.ceil(job.concurrency(context) / 2)),
-    burstWhenBatchFull: true,
+    batchSize: 1,
     pollingIntervalSeconds: 1,
     notifyPollingIntervalSeconds: 1,
     perJobResults: true,
     includeMetadata: true,
   } as const;
-  await boss.work<JobData[JobName], unknown, typeof options>(job.name, options, (batch) =>
-    Promise.all(
-      batch.map(async (item) => {
-        const attempt = item.retryCount + 1;
-        const run: Run = {
-          id: item.id,
-          attempt,
-          last: attempt >= job.attempts,
-          signal: item.signal,
-          log: log.child({ job: job.name, job_id: item.id, attempt }),
-        };
-        try {
-          await handler.handle(item.data, run);
-          return { id: item.id, status: "completed" as const };
-        } catch (error) {
-          if (isOutage(error)) {
-            // A new job and not a retry: an outage uses up no try.
-            run.log.warn({ err: error }, "a dependency is down; the job waits");
-            await boss.send(job.name, item.data, { startAfter: OUTAGE_DELAY });
-            return { id: item.id, status: "completed" as const, output: { deferred: describe(error) } };
-          }
-          run.log.warn({ err: error, last: run.last }, "job failed");
-          return { id: item.id, status: "failed" as const, output: { message: reasonOf(error) } };
-        }
-      }),
-    ),
-  );
+  for (let index = 0; index < concurrency; index++) {
+    const id: string = await boss.work<JobData[JobName], unknown, typeof options>(job.name, options, (items) => {
+      // More may lie behind it: without this, a backlog that NOTIFY told of once waits for a poll after every job.
+      boss.notifyWorker(id);
+      return Promise.all(items.map((item) => runOnce(boss, handler, item, place)));
+    });
+  }
 }
 
-/** For the operator: with what the decoder or the driver said, which the author of a post does not read. */
-function reasonOf(error: unknown): string {
-  const detail = error instanceof Error && "detail" in error ? ` (${error.detail})` : "";
-  return `${describe(error)}${detail}`;
+async function runOnce(
+  boss: PgBoss,
+  handler: OpenJob<JobData[JobName]>,
+  item: JobWithMetadata<JobData[JobName]>,
+  { log, ending }: Place,
+): Promise<JobResult> {
+  const attempt = item.retryCount + 1;
+  const run: Run = {
+    id: item.id,
+    attempt,
+    // The limit that it was enqueued with, which the job's definition may have left behind.
+    last: item.retryCount >= item.retryLimit,
+    signal: AbortSignal.any([item.signal, ending]),
+    log: log.child({ job: item.name, job_id: item.id, attempt }),
+  };
+  const ended = Promise.withResolvers<never>();
+  const end = () => ended.reject(new Error("the worker is being stopped"));
+  ending.addEventListener("abort", end);
+  try {
+    await Promise.race([handler.handle(item.data, run), ended.promise]);
+    return { id: item.id, status: "completed" };
+  } catch (error) {
+    if (ending.aborted || isOutage(error)) {
+      run.log.warn({ err: error }, "the job is put back and waits");
+      await putBack(boss, item, run.signal);
+      // It is no longer this worker's, so what is said here of it settles nothing.
+      return { id: item.id, status: "completed" };
+    }
+    run.log.warn({ err: error, last: run.last }, "job failed");
+    return { id: item.id, status: "failed", output: { message: describe(error) } };
+  } finally {
+    ending.removeEventListener("abort", end);
+  }
+}
+
+/**
+ * Makes a job as if this try had not been: without `started_on`, the next claim counts no retry. It changes nothing
+ * once another worker has it. Where Postgres itself is down it asks again until it is back, or the claim is lost.
+ */
+async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    try {
+      await boss.getDb().executeSql(
+        `UPDATE pgboss.job SET state = 'created', started_on = NULL, heartbeat_on = NULL,
+           start_after = now() + $4::int * interval '1 second'
+         WHERE name = $1 AND id = $2 AND retry_count = $3 AND state IN ('active', 'retry')`,
+        [item.name, item.id, item.retryCount, PUT_BACK_DELAY],
+      );
+      return;
+    } catch (error) {
+      if (!isOutage(error) || signal.aborted) throw error;
+      await delay(1_000, undefined, { signal }).catch(() => undefined);
+    }
+  }
 }
 
 function isOutage(error: unknown): boolean {

@@ -3,7 +3,7 @@ import type { LoadedConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { Role } from "../db/database.ts";
 import { type Deps, openDeps } from "../deps.ts";
-import type { Feature } from "../feature.ts";
+import { type Feature, jobsOf } from "../feature.ts";
 import { type Phase, shutDown, untilStopped } from "../lifecycle.ts";
 import { createLogger } from "../log.ts";
 import { collectProcessMetrics } from "../metrics.ts";
@@ -60,9 +60,11 @@ export async function runProcess(
 }
 
 /** Takes jobs of the features that are on, until the process is stopped. */
-export async function takeJobs({ context, config, onStop }: Running, features: readonly Feature[]): Promise<void> {
-  const jobs = features.flatMap((feature) => feature.jobs ?? []);
-  const stopWork = await context.queue.work(jobs, context);
+export async function takeJobs(
+  { context, config, onStop }: Running,
+  { features, allFeatures }: Features,
+): Promise<void> {
+  const stopWork = await context.queue.work(jobsOf(features), context, jobsOf(allFeatures));
   const { timeout } = config.shutdown;
   // The queue's own deadline comes first, so that it can give jobs back before the phase is left behind.
   onStop({ name: "finish jobs", timeout: timeout + 5_000, run: () => stopWork(timeout) });

@@ -10,7 +10,7 @@ import { type Features, runProcess, takeJobs } from "./run.ts";
 export function serve(loaded: LoadedConfig, features: Features): Promise<number> {
   return runProcess(loaded, "serve", features, async (running) => {
     const { config, context, database, log, onStop } = running;
-    if (config.worker.embedded) await takeJobs(running, features.features);
+    if (config.worker.embedded) await takeJobs(running, features);
     const app = await buildApp(context, features.features);
     onStop({ name: "answer what is in flight", timeout: config.shutdown.timeout, run: () => app.close() });
     await listen(app, config);

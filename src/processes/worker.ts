@@ -22,7 +22,7 @@ export function worker(loaded: LoadedConfig, features: Features): Promise<number
         },
       });
     }
-    await takeJobs(running, features.features);
+    await takeJobs(running, features);
     log.info({ version: VERSION, concurrency: config.worker.concurrency }, "taking jobs");
   });
 }

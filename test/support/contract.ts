@@ -28,7 +28,8 @@ export async function contractOf(base: string): Promise<Observer> {
     if (!schema) throw new Error(`/openapi.json does not describe ${where}`);
     const validate = validators.get(where) ?? ajv.compile(closed(schema));
     validators.set(where, validate);
-    if (!validate(answer.body)) throw new Error(`${where} is not what /openapi.json says: ${ajv.errorsText(validate.errors)}`);
+    if (!validate(answer.body))
+      throw new Error(`${where} is not what /openapi.json says: ${ajv.errorsText(validate.errors)}`);
   };
 }
 

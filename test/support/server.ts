@@ -9,6 +9,13 @@ import { type Client, createClient } from "./client.ts";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const EXECUTABLE = join(ROOT, "bin", "tintype.js");
 
+/**
+ * tap loads itself into every Node that a test starts, by NODE_OPTIONS: that doubles the start of the CLI, and ends
+ * processes of other users, who may not write tap's files. `env` execs, so the pid is the program's own.
+ */
+const PROGRAM = "env";
+const PROGRAM_ARGUMENTS = ["-u", "NODE_OPTIONS", process.execPath, EXECUTABLE];
+
 export interface Started {
   /** The process; with the tests' own Node 24, so that its pid is that of the server itself. */
   process: ChildProcess;
@@ -41,7 +48,7 @@ export function start(
   env: Record<string, string>,
   options: { cwd?: string; uid?: number } = {},
 ): Started {
-  const child = spawn(process.execPath, [EXECUTABLE, ...args], {
+  const child = spawn(PROGRAM, [...PROGRAM_ARGUMENTS, ...args], {
     env: cleanEnvironment(env),
     cwd: options.cwd ?? tmpdir(),
     stdio: ["ignore", "pipe", "pipe"],
@@ -77,15 +84,15 @@ export async function startServer(
   options: { cwd?: string; uid?: number } = {},
 ): Promise<Server> {
   const started = start(["serve", "--port", "0"], env, options);
-  const url = await waitFor(async () => {
+  const port = await waitFor(async () => {
     if (started.process.exitCode !== null || started.process.signalCode !== null) {
       throw new Stop(
         `serve ended with ${started.process.exitCode ?? started.process.signalCode}:\n${started.output()}`,
       );
     }
-    return /"public_url":"(http:[^"]+)".*"msg":"listening"/.exec(started.output())?.[1];
-  }, `serve to listen`);
-  const address = `http://127.0.0.1:${new URL(url).port}`;
+    return /"port":(\d+),.*"msg":"listening"/.exec(started.output())?.[1];
+  }, "serve to listen");
+  const address = `http://127.0.0.1:${port}`;
   await waitFor(async () => (await fetch(`${address}/readyz`)).ok, "readyz");
   return { ...started, url: address, client: createClient(address) };
 }
@@ -96,7 +103,7 @@ export async function run(
   env: Record<string, string>,
   options: { cwd?: string; stdin?: string; uid?: number } = {},
 ): Promise<{ code: number | string; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [EXECUTABLE, ...args], {
+  const child = spawn(PROGRAM, [...PROGRAM_ARGUMENTS, ...args], {
     env: cleanEnvironment(env),
     cwd: options.cwd ?? tmpdir(),
     stdio: ["pipe", "pipe", "pipe"],

@@ -1,7 +1,7 @@
-import { type Client, createClient } from "./client.ts";
+import { type Client, createClient, type Json, type SignedIn } from "./client.ts";
 import { contractOf } from "./contract.ts";
 import { testDatabase } from "./database.ts";
-import { type Server, startServer, temporaryFolder } from "./server.ts";
+import { type Server, startServer, temporaryFolder, waitFor } from "./server.ts";
 
 /** A whole service in one process: server and worker, on a database and a data dir of its own. */
 export interface Service {
@@ -29,5 +29,26 @@ export async function startService(
   };
   const server = await startServer(env);
   t.teardown(() => server.stop());
-  return { server, client: createClient(server.url, undefined, await contractOf(server.url)), env, dataDir, databaseUrl };
+  return {
+    server,
+    client: createClient(server.url, undefined, await contractOf(server.url)),
+    env,
+    dataDir,
+    databaseUrl,
+  };
+}
+
+/** Waits until a post is no longer being processed. @returns it as its author reads it. */
+export async function processed(author: Client, postId: string): Promise<Json> {
+  return waitFor(async () => {
+    const { status, body } = await author.request("GET", `/posts/${postId}`);
+    return status === 200 && body.status !== "processing" && body;
+  }, `post ${postId} to be processed`);
+}
+
+/** Uploads pictures as one post and waits until it is published. @returns the post. */
+export async function publish(author: SignedIn, ...upload: Parameters<SignedIn["post"]>): Promise<Json> {
+  const post = await processed(author, await author.post(...upload));
+  if (post.status !== "published") throw new Error(`the post is ${post.status}: ${JSON.stringify(post.failure)}`);
+  return post;
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { access, copyFile, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -6,7 +7,14 @@ import type { MediaStore } from "../../ports/media.ts";
 
 const KEY = /^[a-z0-9-]+(\/[a-z0-9-]+(\.[a-z0-9]+)?)+$/;
 /** What the disk says when it is full, gone, or not ours to write to: the operator's to mend, and then it works. */
-const OUTAGES = new Set(["ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENXIO", "EMFILE", "ENFILE"]);
+const OUTAGES = new Set([
+  ...["ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENXIO", "EMFILE", "ENFILE"],
+  // A file stands where a folder should be.
+  ...["ENOTDIR", "EEXIST"],
+]);
+
+/** How often a move into a folder that is removed meanwhile is tried. */
+const MOVES = 10;
 
 /** Objects as files below `root`, written by fsync and rename. */
 export async function openFilesystemStore(root: string): Promise<MediaStore> {
@@ -21,10 +29,19 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
     async putFile(key, path) {
       const target = pathOf(key);
       await outage(async () => {
-        await makeDurableFolder(root, dirname(target));
         await syncFile(path);
-        await moveInto(path, target);
-        await syncFile(dirname(target));
+        for (let attempt = 1; ; attempt++) {
+          try {
+            await makeDurableFolder(root, dirname(target));
+            await moveInto(path, target);
+            break;
+          } catch (error) {
+            // A removal beside it took the folder away just now, because it was empty.
+            if (codeOf(error) !== "ENOENT" || attempt === MOVES) throw error;
+          }
+        }
+        // Without a folder the object itself was removed meanwhile.
+        await syncFile(dirname(target)).catch(absent);
       });
     },
 
@@ -68,8 +85,12 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
   };
 }
 
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
+}
+
 function absent(error: unknown): null {
-  if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+  if (codeOf(error) === "ENOENT") return null;
   throw error;
 }
 
@@ -97,11 +118,17 @@ async function moveInto(path: string, target: string): Promise<void> {
   try {
     await rename(path, target);
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EXDEV")) throw error;
-    const copy = `${target}.part`;
-    await copyFile(path, copy);
-    await syncFile(copy);
-    await rename(copy, target);
+    if (codeOf(error) !== "EXDEV") throw error;
+    // A name of its own, which no key has: the same object may be put twice at the same time.
+    const copy = `${target}.${randomUUID()}.part`;
+    try {
+      await copyFile(path, copy);
+      await syncFile(copy);
+      await rename(copy, target);
+    } catch (failure) {
+      await rm(copy, { force: true });
+      throw failure;
+    }
     await rm(path, { force: true });
   }
 }
@@ -110,9 +137,9 @@ async function outage<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Error && "code" in error && OUTAGES.has(String(error.code))) {
+    if (error instanceof Error && OUTAGES.has(codeOf(error))) {
       throw new DependencyError(`the media folder cannot be used: ${error.message}`, {
-        hint: "Check the disk under the data dir: free space, permissions, mounts.",
+        hint: "Check the data dir and the disk under it: its path, free space, permissions, mounts.",
         cause: error,
       });
     }

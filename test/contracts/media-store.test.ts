@@ -1,0 +1,254 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes, randomUUID } from "node:crypto";
+import { access, chmod, mkdtemp, readdir, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import t from "tap";
+import { openFilesystemStore } from "../../src/drivers/media/filesystem.ts";
+import { DependencyError } from "../../src/errors.ts";
+import type { ByteRange, MediaStore } from "../../src/ports/media.ts";
+import { temporaryFolder } from "../support/server.ts";
+
+type Test = Pick<typeof t, "teardown">;
+
+/** Every driver of the port, and how an empty store of it is had. */
+const DRIVERS: Record<string, (test: Test) => Promise<MediaStore>> = {
+  filesystem: async (test) => openFilesystemStore(join(await temporaryFolder(test), "media")),
+};
+
+const KEY = "renditions/7f/0198f0a4-0000-7000-8000-00000000007f/large.webp";
+
+for (const [driver, open] of Object.entries(DRIVERS)) {
+  t.test(`the contract of a media store: ${driver}`, async (t) => {
+    const store = await open(t);
+    t.teardown(() => store.close());
+    const staging = await temporaryFolder(t);
+    const stage = async (bytes: Buffer) => {
+      const path = join(staging, randomUUID());
+      await writeFile(path, bytes, { mode: 0o600 });
+      return path;
+    };
+    const put = async (key: string, bytes: Buffer) => store.putFile(key, await stage(bytes));
+    const read = async (key: string, range?: ByteRange) => {
+      const object = await store.read(key, range);
+      return object && { size: object.size, bytes: await buffer(object.body) };
+    };
+
+    t.test("what was put is read, whole or in part", async (t) => {
+      const bytes = randomBytes(700_000);
+      await put(KEY, bytes);
+      t.same(await read(KEY), { size: bytes.length, bytes });
+      for (const [start, end] of [
+        [0, 0],
+        [0, 99],
+        [300_000, 650_000],
+        [bytes.length - 1, bytes.length - 1],
+      ] as const) {
+        t.same(
+          await read(KEY, { start, end }),
+          { size: bytes.length, bytes: bytes.subarray(start, end + 1) },
+          `${start}-${end}`,
+        );
+      }
+      await put("originals/00/empty", Buffer.alloc(0));
+      t.same(await read("originals/00/empty"), { size: 0, bytes: Buffer.alloc(0) });
+    });
+
+    t.test("a local file has the object's bytes", async (t) => {
+      await put(KEY, Buffer.from("picture"));
+      const file = await store.localFile(KEY);
+      t.equal(file && (await readFile(file.path, "utf8")), "picture");
+      await file?.release();
+      t.same((await read(KEY))?.bytes.toString(), "picture", "releasing it removes nothing");
+    });
+
+    t.test("what is not there is null, and may be removed", async (t) => {
+      t.equal(await store.read("originals/00/absent"), null);
+      t.equal(await store.localFile("originals/00/absent"), null);
+      await store.remove(["originals/00/absent", "never/there/at-all.webp"]);
+      await store.remove([]);
+    });
+
+    t.test("remove takes exactly what it names, and twice is as once", async (t) => {
+      const sibling = KEY.replace("large", "small");
+      await put(KEY, Buffer.from("large"));
+      await put(sibling, Buffer.from("small"));
+      for (let time = 0; time < 2; time++) {
+        await store.remove([KEY, "originals/00/absent"]);
+        t.equal(await store.read(KEY), null);
+        t.equal((await read(sibling))?.bytes.toString(), "small");
+      }
+      await store.remove([sibling]);
+      await put(KEY, Buffer.from("again"));
+      t.equal((await read(KEY))?.bytes.toString(), "again", "a key may be used again");
+    });
+
+    t.test("keys that are none are refused by every call", async (t) => {
+      for (const key of [
+        "",
+        "one",
+        "/a/b",
+        "a/b/",
+        "a//b",
+        "a/../b",
+        "../a/b",
+        "a/.b",
+        "a/b..webp",
+        "A/b",
+        "a/b\0",
+        "a\\b/c",
+        "a/b c",
+      ]) {
+        const path = await stage(Buffer.from("x"));
+        for (const call of [
+          () => store.putFile(key, path),
+          () => store.read(key),
+          () => store.localFile(key),
+          () => store.remove([key]),
+        ]) {
+          await t.rejects(call(), /not a media key/, JSON.stringify(key));
+        }
+      }
+    });
+
+    t.test("a reader during replacements sees one object, whole", async (t) => {
+      const versions = [1, 2, 3, 4].map((n) => Buffer.alloc(400_000 + n, n));
+      await put(KEY, versions[0] ?? Buffer.alloc(0));
+      let replacing = true;
+      const writers = Promise.all(
+        versions.map(async (bytes) => {
+          for (let time = 0; time < 15; time++) await put(KEY, bytes);
+        }),
+      ).finally(() => {
+        replacing = false;
+      });
+      let reads = 0;
+      while (replacing) {
+        const seen = await read(KEY);
+        reads++;
+        const whole = versions.some((bytes) => seen?.size === bytes.length && seen.bytes.equals(bytes));
+        if (!whole) t.fail(`a mixture or a part: ${seen?.size} ${seen?.bytes.length}`);
+      }
+      await writers;
+      t.ok(reads > 0, `${reads} reads`);
+    });
+
+    t.test("a reader that began before a removal reads to the end", async (t) => {
+      const bytes = randomBytes(3_000_000);
+      await put(KEY, bytes);
+      const object = await store.read(KEY);
+      await store.remove([KEY]);
+      t.ok(object && (await buffer(object.body)).equals(bytes));
+    });
+
+    t.test("puts and removals beside each other do not hurt each other", async (t) => {
+      const one = async (n: number) => {
+        const key = `originals/5a/object-${n}`;
+        for (let time = 0; time < 40; time++) {
+          await put(key, Buffer.from(key));
+          if ((await read(key))?.bytes.toString() !== key) t.fail(`${key} is lost`);
+          await store.remove([key]);
+        }
+      };
+      await t.resolves(Promise.all([one(1), one(2), one(3)]));
+    });
+
+    t.test("a file that is not there is no object, and no outage", async (t) => {
+      await t.rejects(store.putFile("originals/00/nothing", join(staging, "nothing")), { code: "ENOENT" });
+      t.equal(await store.read("originals/00/nothing"), null);
+    });
+
+    t.test("it says that it can be used", (t) => t.resolves(store.check()));
+  });
+}
+
+t.test("the filesystem driver", async (t) => {
+  const isRoot = process.getuid?.() === 0;
+  const everything = async (folder: string) =>
+    (await readdir(folder, { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => name);
+
+  t.test("keeps objects to its own account", async (t) => {
+    const folder = await temporaryFolder(t);
+    const root = join(folder, "media");
+    const store = await openFilesystemStore(root);
+    await writeFile(join(folder, "staged"), "x", { mode: 0o600 });
+    await store.putFile(KEY, join(folder, "staged"));
+    t.equal((await stat(root)).mode & 0o777, 0o700);
+    t.equal((await stat(join(root, KEY))).mode & 0o777, 0o600);
+    await t.rejects(access(join(folder, "staged")), { code: "ENOENT" }, "the staged file was taken");
+    await store.remove([KEY]);
+    t.same(await readdir(join(root, "renditions/7f")), [], "a medium's folder goes with its last object");
+  });
+
+  const shared = await stat("/dev/shm").catch(() => null);
+  const here = await stat(await temporaryFolder(t));
+  const elsewhere = shared && shared.dev !== here.dev ? {} : { skip: "/dev/shm is no other file system" };
+
+  t.test("takes files from another file system, also the same key twice at once", elsewhere, async (t) => {
+    const staging = await mkdtemp("/dev/shm/tintype-test-");
+    t.teardown(() => rm(staging, { recursive: true, force: true }));
+    const root = await temporaryFolder(t);
+    const store = await openFilesystemStore(root);
+    const versions = [1, 2, 3].map((n) => Buffer.alloc(2_000_000 + n, n));
+    for (let time = 0; time < 5; time++) {
+      const paths = await Promise.all(
+        versions.map(async (bytes) => {
+          const path = join(staging, randomUUID());
+          await writeFile(path, bytes);
+          return path;
+        }),
+      );
+      await Promise.all(paths.map((path) => store.putFile(KEY, path)));
+      const object = await store.read(KEY);
+      const seen = object && (await buffer(object.body));
+      t.ok(
+        versions.some((bytes) => seen?.equals(bytes)),
+        "one of them, whole",
+      );
+    }
+    t.same(await readdir(staging), [], "the staged files were taken");
+    t.same(await everything(root), ["large.webp"], "no part is left");
+  });
+
+  t.test("a full disk is an outage, and nothing is left of the try", { skip: !isRoot && "needs root" }, async (t) => {
+    const root = await mkdtemp(join(await temporaryFolder(t), "disk-"));
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", root], { stdio: "pipe" });
+    } catch {
+      return t.skip("no file system can be mounted here");
+    }
+    t.teardown(() => execFileSync("umount", [root]));
+    const store = await openFilesystemStore(root);
+    const staged = join(await temporaryFolder(t), "staged");
+    await writeFile(staged, Buffer.alloc(2_000_000));
+    const free = (await statfs(root)).bfree;
+    await t.rejects(store.putFile(KEY, staged), { constructor: DependencyError, hint: /free space/ });
+    t.equal(await store.read(KEY), null);
+    t.same(await everything(root), []);
+    t.equal((await statfs(root)).bfree, free, "the disk is as full as before");
+    await access(staged);
+    await writeFile(staged, "small");
+    await store.putFile(KEY, staged);
+  });
+
+  t.test(
+    "a folder that may not be written is an outage",
+    { skip: isRoot && "root may write everywhere" },
+    async (t) => {
+      const root = await temporaryFolder(t);
+      const store = await openFilesystemStore(root);
+      await chmod(root, 0o500);
+      t.teardown(() => chmod(root, 0o700));
+      await t.rejects(store.check(), DependencyError);
+    },
+  );
+
+  t.test("a folder that is gone is an outage", async (t) => {
+    const root = join(await temporaryFolder(t), "media");
+    const store = await openFilesystemStore(root);
+    await rm(root, { recursive: true });
+    await t.rejects(store.check(), DependencyError);
+  });
+});
