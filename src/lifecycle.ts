@@ -59,8 +59,8 @@ async function withTimeout(phase: Phase): Promise<Error | null> {
   const overrun = new Promise<Error>((resolve) => {
     timer = setTimeout(() => resolve(new Error(`took longer than ${phase.timeout} ms`)), phase.timeout);
   });
-  // Inside of a promise, so that what is thrown at once does not stop the next phase either.
-  const work = Promise.try(() => phase.run()).then(
+  // In an async function, so that what is thrown at once does not stop the next phase either.
+  const work = (async () => phase.run())().then(
     () => null,
     (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
   );

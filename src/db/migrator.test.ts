@@ -13,15 +13,16 @@ import { assertSchemaServes, migrate, migrationStatus, readMigrations } from "./
 const OURS = fileURLToPath(new URL("../../migrations/postgres/", import.meta.url));
 const HEAD = "-- oldest-application: 0.1.0\n";
 
+const { url: server } = await testDatabase(t);
+
 type Test = Pick<typeof t, "teardown">;
 
 /** A database with nothing in it, not even migrations. */
 async function emptyDatabase(test: Test) {
-  const { url } = await testDatabase(test);
   const name = `tintype_empty_${randomBytes(6).toString("hex")}`;
-  await query(url, `CREATE DATABASE ${name} TEMPLATE template0`);
-  test.teardown(() => query(url, `DROP DATABASE ${name} WITH (FORCE)`));
-  const empty = new URL(url);
+  await query(server, `CREATE DATABASE ${name} TEMPLATE template0`);
+  test.teardown(() => query(server, `DROP DATABASE ${name} WITH (FORCE)`));
+  const empty = new URL(server);
   empty.pathname = `/${name}`;
   return empty.href;
 }
@@ -37,6 +38,12 @@ const apply = (url: string, folder: string, options: { onlyEmpty?: boolean; afte
 
 const applied = async (url: string) =>
   (await query(url, "SELECT version FROM schema_migrations ORDER BY version")).map(({ version }) => version);
+
+const failureOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => null,
+    (error: unknown) => error,
+  );
 
 const exists = async (url: string, relation: string) =>
   (await query(url, "SELECT to_regclass($1) IS NOT NULL AS there", [relation]))[0]?.there === true;
@@ -108,7 +115,7 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS one_b ON one (b) WHERE b <> ';';
     join(folder, "0003_broken.sql"),
     `${HEAD}-- no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS one_ab ON one (a, b);\nSELECT 1 / 0;\n`,
   );
-  const failure = await apply(url, folder).catch((error: unknown) => error);
+  const failure = await failureOf(apply(url, folder));
   t.match(failure, { constructor: OperationError, message: /broken/ });
   t.notMatch(failure, { hint: /Nothing of it was kept/ }, "the first statement was kept");
   t.equal(await exists(url, "one_ab"), true);
@@ -146,7 +153,7 @@ t.test("what is no migration is refused by name", async (t) => {
 t.test("which schemas this version works with", async (t) => {
   const url = await emptyDatabase(t);
   const connection = { connectionString: url };
-  await t.rejects(assertSchemaServes(connection), { constructor: ConfigError, hint: /tintype migrate/ }, "none at all");
+  t.match(await failureOf(assertSchemaServes(connection)), { constructor: ConfigError, hint: /tintype migrate/ });
 
   const files = (await readdir(OURS)).sort();
   const folder = await temporaryFolder(t);
@@ -176,7 +183,7 @@ t.test("which schemas this version works with", async (t) => {
   await assertSchemaServes(connection);
   t.same(await migrate(connection, { log: silent }), [], "an older migrate finds nothing to do");
   await newer(9002, "99.10.0");
-  await t.rejects(assertSchemaServes(connection), { constructor: ConfigError, hint: /99\.10\.0/ });
+  t.match(await failureOf(assertSchemaServes(connection)), { constructor: ConfigError, hint: /99\.10\.0/ });
   await t.resolves(assertSchemaServes(connection, "99.10.0"));
   await t.rejects(assertSchemaServes(connection, "99.9.9"), ConfigError, "versions are compared as numbers");
 

@@ -87,7 +87,6 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
   app.addHook("preValidation", refuseUnstorableText);
 
   await registerDocs(app, context);
-  await registerOperations(app, context);
   await app.register(
     async (api: App) => {
       requireAuthentication(api, context, features);
@@ -96,6 +95,7 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
     { prefix: "/api/v1" },
   );
   for (const feature of features) await register(app, feature.rootPlugin, context);
+  await registerOperations(app, context);
   return app;
 }
 

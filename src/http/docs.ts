@@ -38,7 +38,17 @@ export async function registerDocs(app: App, { config }: Context): Promise<void>
     });
     await scope.register(reference, {
       routePrefix: "/docs",
-      configuration: { title: "Tintype API", url: "/openapi.json", withDefaultFonts: false, telemetry: false },
+      configuration: {
+        title: "Tintype API",
+        url: "/openapi.json",
+        withDefaultFonts: false,
+        telemetry: false,
+        // Its makers' services, which are no part of this server.
+        showDeveloperTools: "never",
+        hideClientButton: true,
+        agent: { disabled: true },
+        mcp: { disabled: true },
+      },
     });
   });
 }

@@ -7,7 +7,10 @@ import { decodeCursor, encodeCursor, type Position, pageRequest, sendPage } from
 
 /** Postgres reads no year of more than four digits in the form that Node writes it. */
 const END = Date.UTC(10_000, 0, 1);
-const position = fc.record({ at: fc.integer({ min: 0, max: END - 1 }).map((ms) => new Date(ms)), id: fc.uuid() });
+const position = fc.record(
+  { at: fc.integer({ min: 0, max: END - 1 }).map((ms) => new Date(ms)), id: fc.uuid() },
+  { noNullPrototype: true },
+);
 const INVALID = { code: "INVALID_CURSOR", status: 400 };
 
 t.test("a cursor holds its position exactly", async (t) => {

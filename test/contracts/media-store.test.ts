@@ -100,12 +100,13 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
         "a/b c",
       ]) {
         const path = await stage(Buffer.from("x"));
-        for (const call of [
+        const calls: Array<() => Promise<unknown>> = [
           () => store.putFile(key, path),
           () => store.read(key),
           () => store.localFile(key),
           () => store.remove([key]),
-        ]) {
+        ];
+        for (const call of calls) {
           await t.rejects(call(), /not a media key/, JSON.stringify(key));
         }
       }
@@ -224,7 +225,7 @@ t.test("the filesystem driver", async (t) => {
     const staged = join(await temporaryFolder(t), "staged");
     await writeFile(staged, Buffer.alloc(2_000_000));
     const free = (await statfs(root)).bfree;
-    await t.rejects(store.putFile(KEY, staged), { constructor: DependencyError, hint: /free space/ });
+    await t.rejects(store.putFile(KEY, staged), DependencyError);
     t.equal(await store.read(KEY), null);
     t.same(await everything(root), []);
     t.equal((await statfs(root)).bfree, free, "the disk is as full as before");

@@ -39,7 +39,15 @@ export interface Server extends Started {
 /** Nothing of the surroundings but what a shell needs: a test must not depend on whoever runs it. */
 export function cleanEnvironment(extra: Record<string, string> = {}): Record<string, string> {
   const { PATH = "", HOME = "", TMPDIR = "" } = process.env;
-  return { PATH, HOME, ...(TMPDIR ? { TMPDIR } : {}), TINTYPE_LOG_FORMAT: "json", ...extra };
+  return {
+    PATH,
+    HOME,
+    ...(TMPDIR ? { TMPDIR } : {}),
+    // A third less to do at each start, and hundreds are started.
+    NODE_COMPILE_CACHE: join(ROOT, "node_modules", ".cache", "compile"),
+    TINTYPE_LOG_FORMAT: "json",
+    ...extra,
+  };
 }
 
 /** Runs the CLI in the background. */

@@ -13,6 +13,8 @@ const OUTAGES = new Set([
   ...["ENOTDIR", "EEXIST"],
 ]);
 
+/** To the store itself, that its folder is not there says that the disk is not. */
+const UNUSABLE = new Set([...OUTAGES, "ENOENT", "ENOTDIR"]);
 /** How often a move into a folder that is removed meanwhile is tried. */
 const MOVES = 10;
 
@@ -78,7 +80,7 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
     },
 
     async check() {
-      await outage(() => access(root, constants.R_OK | constants.W_OK | constants.X_OK));
+      await outage(() => access(root, constants.R_OK | constants.W_OK | constants.X_OK), UNUSABLE);
     },
 
     async close() {},
@@ -133,11 +135,11 @@ async function moveInto(path: string, target: string): Promise<void> {
   }
 }
 
-async function outage<T>(work: () => Promise<T>): Promise<T> {
+async function outage<T>(work: () => Promise<T>, outages: ReadonlySet<string> = OUTAGES): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Error && OUTAGES.has(codeOf(error))) {
+    if (error instanceof Error && outages.has(codeOf(error))) {
       throw new DependencyError(`the media folder cannot be used: ${error.message}`, {
         hint: "Check the data dir and the disk under it: its path, free space, permissions, mounts.",
         cause: error,

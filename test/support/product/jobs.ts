@@ -13,14 +13,14 @@ interface Test {
 }
 
 /** What a test says of a job; the rest is: one try, one at a time, woken by NOTIFY. */
-export interface TestJob extends Partial<Omit<Job<null>, "open" | "concurrency">> {
+export interface TestJob extends Partial<Omit<Job<unknown>, "open" | "concurrency">> {
   name: `test.${string}`;
   concurrency?: number;
   handle(data: { n: number }, run: Run): Promise<void>;
 }
 
-export function testJob({ handle, concurrency = 1, ...job }: TestJob): Job<null> {
-  return defineJob<null, `test.${string}`>({
+export function testJob({ handle, concurrency = 1, ...job }: TestJob): Job<unknown> {
+  return defineJob<unknown, `test.${string}`>({
     attempts: 1,
     urgent: true,
     expireSeconds: 60,
@@ -40,8 +40,8 @@ export interface TestWorker {
 export async function startWorker(
   t: Test,
   url: string,
-  jobs: readonly Job<null>[],
-  off: readonly Job<null>[] = [],
+  jobs: readonly Job<unknown>[],
+  off: readonly Job<unknown>[] = [],
 ): Promise<TestWorker> {
   const connection = { connectionString: url };
   await installJobQueue(connection, jobs);

@@ -1,0 +1,83 @@
+import { glob } from "node:fs/promises";
+import { join } from "node:path";
+import t from "tap";
+import { features } from "../plugins/index.ts";
+import { defineError, errorCatalogue, HttpError } from "../src/http/errors.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+// The list of features loads those errors that its code names; a file that nothing imports yet counts too.
+for (const file of await Array.fromAsync(glob("plugins/*/errors.ts", { cwd: ROOT }))) await import(join(ROOT, file));
+
+/** What clients may rely on: a code never changes its meaning or its status, and is never taken away. */
+const PINNED = `
+400 INVALID_CURSOR The cursor is not one that this list gave. Start again without it.
+400 INVALID_JSON The body is not JSON.
+400 INVALID_REQUEST The request is malformed: {reason}.
+400 UPLOAD_INCOMPLETE The upload ended before its end. Send it again.
+401 UNAUTHENTICATED Sign in first: send the header Authorization: Bearer TOKEN with a token that is still valid.
+401 WRONG_CREDENTIALS The name or the password is wrong.
+403 NOT_YOUR_POST Only its author can change this post.
+403 REGISTRATION_CLOSED This server takes no registrations. Ask its operator for an account.
+404 MEDIA_NOT_FOUND There is no such picture.
+404 POST_NOT_FOUND There is no such post.
+404 ROUTE_NOT_FOUND There is no {method} {path}.
+404 USER_NOT_FOUND There is no user named {username}.
+408 REQUEST_TIMEOUT The request took too long to arrive.
+409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
+409 USERNAME_TAKEN The name {username} is taken. Choose another.
+413 BODY_TOO_LARGE The body is larger than this route takes.
+413 FILE_TOO_LARGE {name} is larger than the {limit} that a picture may have.
+413 UPLOAD_TOO_LARGE The whole upload is larger than {limit}.
+415 UNSUPPORTED_FORMAT {name} is of a kind that is not taken here ({seen}). Send JPEG, PNG, WebP, GIF or AVIF.
+415 UNSUPPORTED_MEDIA_TYPE Send {expected}.
+422 CANNOT_FOLLOW_SELF You cannot follow yourself.
+422 EMPTY_FILE {name} is empty.
+422 INVALID_VALUE The request was understood but refused: {reason}.
+422 MEDIA_MISSING The upload has no picture. Send 1 to {limit} files in the field media.
+422 TOO_MANY_MEDIA The upload has more than {limit} pictures.
+422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
+431 HEADERS_TOO_LARGE The headers are too large.
+500 INTERNAL Something failed on our side. Tell the operator the request id.
+503 SHUTTING_DOWN This server is being stopped. Try again at once.
+503 UNAVAILABLE A part of the system does not answer. Try again shortly.
+`;
+
+t.test("the errors of the API", async (t) => {
+  const lines = errorCatalogue().map(({ code, status, template }) => `${status} ${code} ${template}`);
+  t.same(lines, PINNED.trim().split("\n"));
+  for (const { code, status, template } of errorCatalogue()) {
+    t.match(code, /^[A-Z][A-Z_]+$/);
+    t.ok(status >= 400 && status < 600, `${code} has the status of an error`);
+    t.match(template, /^[A-Z{].*[.}]$/, `${code} has a sentence`);
+  }
+});
+
+t.test("how an error is made", async (t) => {
+  const tooMany = defineError("TEST_TOO_MANY", 422, "{name} has {count} of {limit}.");
+  const cause = new Error("cause");
+  const error = tooMany({ name: "{count} $& $1", count: 3, limit: 2 }, { details: { limit: 2 }, retryAfter: 7, cause });
+  t.ok(error instanceof HttpError);
+  t.match(error, { code: "TEST_TOO_MANY", status: 422, details: { limit: 2 }, retryAfter: 7, cause });
+  t.equal(error.message, "{count} $& $1 has 3 of 2.", "what a client sent is no template");
+  t.throws(() => defineError("TEST_TOO_MANY", 400, "Again."), /TEST_TOO_MANY is defined twice/);
+});
+
+t.test("the list of features", async (t) => {
+  const names = features.map(({ name }) => name);
+  t.equal(new Set(names).size, names.length, "no name twice");
+  for (const [index, { name, requires, core }] of features.entries()) {
+    for (const required of requires) {
+      const at = names.indexOf(required);
+      t.ok(at >= 0 && at < index, `${name} comes after ${required}`);
+      if (core) t.ok(features[at]?.core, `${name} is always on, so ${required} must be`);
+    }
+  }
+  t.same(
+    names.filter((_, index) => features[index]?.core),
+    ["accounts", "graph", "media", "posts"],
+  );
+  t.equal(features.filter(({ authenticate }) => authenticate).length, 1, "one feature says who a token is");
+  const jobs = features.flatMap((feature) => feature.jobs ?? []).map(({ name }) => name);
+  t.equal(new Set<string>(jobs).size, jobs.length, "no job twice");
+});
