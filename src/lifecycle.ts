@@ -26,7 +26,7 @@ export async function shutDown(phases: readonly Phase[], log: Logger): Promise<b
 }
 
 /**
- * Resolves with the first SIGTERM or SIGINT, or when `stop` is called. A second signal ends the process at once, with
+ * Resolves with the first SIGTERM, SIGINT or SIGHUP (the terminal is closed), or when `stop` is called. A second signal ends the process at once, with
  * the exit code that a shell gives to a process that the signal killed.
  */
 export function untilStopped(log: Logger): { stopped: Promise<string>; stop(reason: string): void } {
@@ -35,6 +35,7 @@ export function untilStopped(log: Logger): { stopped: Promise<string>; stop(reas
   for (const [signal, code] of [
     ["SIGTERM", 143],
     ["SIGINT", 130],
+    ["SIGHUP", 129],
   ] as const) {
     process.on(signal, () => {
       if (stopping) {

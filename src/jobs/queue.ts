@@ -218,7 +218,7 @@ async function runOnce(
       return { id: item.id, status: "completed" };
     }
     run.log.warn({ err: error, last: run.last }, "job failed");
-    return { id: item.id, status: "failed", output: { message: describe(error) } };
+    return { id: item.id, status: "failed", output: { message: reasonOf(error) } };
   } finally {
     ending.removeEventListener("abort", end);
   }
@@ -243,6 +243,12 @@ async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal)
       await delay(1_000, undefined, { signal }).catch(() => undefined);
     }
   }
+}
+
+/** For the operator: also what the decoder or the driver said, which the author of a post does not read. */
+function reasonOf(error: unknown): string {
+  const detail = error instanceof Error && "detail" in error ? ` (${error.detail})` : "";
+  return `${describe(error)}${detail}`;
 }
 
 function isOutage(error: unknown): boolean {
