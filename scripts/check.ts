@@ -35,7 +35,7 @@ const show = ({ file, line, message }: Finding) => `${file}${line === undefined 
 
 async function callable(): Promise<Callable> {
   const manifest: { scripts?: object } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
-  const cli = join(ROOT, "bin/commands.ts");
+  const cli = join(ROOT, "bin/commands.js");
   const loaded: { COMMANDS?: Callable["commands"] } = existsSync(cli) ? await import(cli) : {};
   return { scripts: new Set(Object.keys(manifest.scripts ?? {})), commands: loaded.COMMANDS };
 }

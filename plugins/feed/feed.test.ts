@@ -191,6 +191,26 @@ t.test("one author fills a page, and many authors share one", async (t) => {
   for (const limit of [1, 20, 39, 100]) t.same(await walk(world.viewerId, limit), world.feed(), `limit ${limit}`);
 });
 
+t.test("of many authors with posts of one time, the ids decide who is on a page", async (t) => {
+  const world = await World.create(12);
+  for (const account of world.accounts) await world.follow(account);
+  for (const _ of [0, 1]) await world.post(...world.accounts.map((account) => published(account, 7)));
+  for (const limit of [1, 2, 5]) t.same(await walk(world.viewerId, limit), world.feed(), `limit ${limit}`);
+});
+
+t.test("an author whose latest post is not published takes nobody's place", async (t) => {
+  const world = await World.create(12);
+  for (const account of world.accounts) await world.follow(account);
+  const [waiting, ready] = [world.accounts.slice(0, 6), world.accounts.slice(6)];
+  await world.post(
+    ...waiting.map((authorId) => ({ authorId, status: "processing" as const, at: EPOCH })),
+    ...waiting.map((authorId) => ({ authorId, status: "failed" as const, at: EPOCH })),
+    ...waiting.map((authorId, i) => published(authorId, i)),
+    ...ready.map((authorId, i) => published(authorId, 100 + i)),
+  );
+  for (const limit of [1, 2, 5]) t.same(await walk(world.viewerId, limit), world.feed(), `limit ${limit}`);
+});
+
 t.test("who follows no one sees their own posts, and only those", async (t) => {
   const world = await World.create(2);
   await world.post(published(world.account(1), 1));

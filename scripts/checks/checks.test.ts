@@ -30,7 +30,7 @@ const TSCONFIG = JSON.stringify({
 /** A small product that breaks no rule. */
 const CLEAN: Files = {
   "bin/tintype.js": 'import "./commands.ts";',
-  "bin/commands.ts": 'import { FEATURES } from "../plugins/index.ts";\nexport const COMMANDS = FEATURES;',
+  "bin/commands.js": 'import { FEATURES } from "../plugins/index.ts";\nexport const COMMANDS = FEATURES;',
   "plugins/index.ts": 'import { posts } from "./posts/plugin.ts";\nexport const FEATURES = [posts];',
   "plugins/posts/plugin.ts": 'import { graph } from "../graph/index.ts";\nexport const posts = graph;',
   "plugins/posts/posts.test.ts": 'import "./plugin.ts";\nimport "../index.ts";\nimport "../../test/support/http.ts";',
@@ -83,11 +83,11 @@ const VIOLATIONS: Record<string, { files: Files; found: Record<string, string[]>
     found: { checkArrows: ["src/app.ts:2"] },
   },
   "src imports the executable, by a type": {
-    files: { "src/app.ts": 'export type C = typeof import("../bin/commands.ts");' },
+    files: { "src/app.ts": 'export type C = typeof import("../bin/commands.js");' },
     found: { checkArrows: ["src/app.ts:1"] },
   },
   "a feature imports the executable": {
-    files: { "plugins/graph/rules.ts": 'import "../../bin/commands.ts";' },
+    files: { "plugins/graph/rules.ts": 'import "../../bin/commands.js";' },
     found: { checkArrows: ["plugins/graph/rules.ts:1"] },
   },
   "a feature reaches into another": {

@@ -83,7 +83,7 @@ function judgeTintype(words: readonly string[], commands: Callable["commands"]):
   const names = firstFlag < 0 ? words : words.slice(0, firstFlag);
   const typed = ["npx tintype", ...words].join(" ");
   if (names.length === 0 || names[0] === "help") return undefined;
-  if (!commands) return `${typed}: the commands of the CLI are not known (bin/commands.ts)`;
+  if (!commands) return `${typed}: the commands of the CLI are not known (bin/commands.js)`;
   const id = names.map((_, index) => names.slice(0, names.length - index).join(":")).find((name) => name in commands);
   if (id === undefined) {
     const isTopic = Object.keys(commands).some((command) => command.startsWith(`${names.join(":")}:`));

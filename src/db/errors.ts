@@ -1,12 +1,13 @@
 /**
  * What a database error means to a caller, decided once, from its SQLSTATE or the socket's error code.
  *
- * - `unavailable`: the server is down, starting, stopping, out of connections, or too slow; try again later.
+ * - `unavailable`: the server is down, starting, stopping, or out of connections; try again later.
+ * - `too_slow`: one statement took longer than it may; the server is there.
  * - `conflict`: a deadlock or serialization failure; the same transaction may be run again at once.
  * - `bad_text`: the text holds what Postgres cannot store (a NUL).
  * - `other`: a defect of ours.
  */
-export type DatabaseFailure = "unavailable" | "conflict" | "bad_text" | "other";
+export type DatabaseFailure = "unavailable" | "too_slow" | "conflict" | "bad_text" | "other";
 
 const SOCKET_ERRORS = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN"]);
 
@@ -18,8 +19,9 @@ export function classifyDatabaseError(error: unknown): DatabaseFailure {
   if (!(error instanceof Error)) return "other";
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (code === "40001" || code === "40P01") return "conflict";
+  if (code === "57014") return "too_slow";
   if (code === "22021" || code === "22P05") return "bad_text";
-  // 08 connection, 53 out of resources, 57 operator intervention (shutdown, statement timeout), 58 system.
+  // 08 connection, 53 out of resources, 57 operator intervention (shutdown), 58 system.
   if (/^(08|53|57|58)/.test(code) && code.length === 5) return "unavailable";
   if ("syscall" in error && SOCKET_ERRORS.has(code) && error.syscall !== "open" && error.syscall !== "stat") {
     return "unavailable";

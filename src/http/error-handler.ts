@@ -57,6 +57,7 @@ function toHttpError(error: unknown): HttpError {
   if (error instanceof DependencyError) return unavailable({}, { retryAfter: RETRY_AFTER, cause: error });
   switch (classifyDatabaseError(error)) {
     case "unavailable":
+    case "too_slow":
     case "conflict":
       return unavailable({}, { retryAfter: RETRY_AFTER, cause: error });
     case "bad_text":

@@ -5,6 +5,7 @@ import t from "tap";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, query } from "../../test/support/product/database.ts";
 import { openClient, startWorker, testJob } from "../../test/support/product/jobs.ts";
+import { startProxy } from "../../test/support/proxy.ts";
 import { waitFor } from "../../test/support/server.ts";
 import { inTransaction } from "../db/transaction.ts";
 import { DependencyError } from "../errors.ts";
@@ -127,6 +128,33 @@ t.test("an outage uses up no try, not even the last", async (t) => {
   }
   await untilState("test.outage", "completed");
   t.same(seen, [1, 1, 2, 2]);
+});
+
+t.test("an outage of Postgres itself uses up no try either", async (t) => {
+  const way = await startProxy(t, url);
+  const gate = Promise.withResolvers<void>();
+  const seen: number[] = [];
+  const job = testJob({
+    name: "test.cut",
+    handle: async (_data, { attempt }) => {
+      seen.push(attempt);
+      if (seen.length > 1) return;
+      await gate.promise;
+      await query(way.url, "SELECT 1");
+    },
+  });
+  await startWorker(t, way.url, [job]);
+  await enqueue("test.cut", 1);
+  await waitFor(async () => seen.length === 1, "the job to run");
+  await way.cut();
+  gate.resolve();
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  t.match(await rowsOf("test.cut"), [{ state: "active" }], "nobody could write anything down");
+  await way.open();
+  await untilState("test.cut", "created");
+  await hurry("test.cut");
+  await untilState("test.cut", "completed");
+  t.same(seen, [1, 1]);
 });
 
 t.test("a job that lost its claim is not enqueued a second time", async (t) => {
@@ -253,6 +281,7 @@ t.test("a stop whose time is up gives the job back, with its try", async (t) => 
   const took = performance.now() - started;
   t.ok(took < 2_000, `within its time: ${Math.round(took)} ms`);
   t.equal(runs[0]?.signal.aborted, true, "the handler is told");
+  await hurry("test.returned");
   const attempts: number[] = [];
   const finish = testJob({ name: "test.returned", handle: async (_data, { attempt }) => void attempts.push(attempt) });
   await startWorker(t, url, [finish]);

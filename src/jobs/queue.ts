@@ -150,7 +150,8 @@ export async function installJobQueue<Context>(
         heartbeatSeconds: 10,
         deleteAfterSeconds: COMPLETED_RETENTION,
         retentionSeconds: RETENTION,
-        deadLetter: DEAD_LETTERS,
+        // What the clock enqueues comes again by itself; a letter a minute would only hide the others.
+        ...(job.schedule ? {} : { deadLetter: DEAD_LETTERS }),
         notify: job.urgent,
       });
     }
@@ -247,7 +248,8 @@ async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal)
 
 /** For the operator: also what the decoder or the driver said, which the author of a post does not read. */
 function reasonOf(error: unknown): string {
-  const detail = error instanceof Error && "detail" in error ? ` (${error.detail})` : "";
+  // An error of Postgres has the field even where it says nothing.
+  const detail = error instanceof Error && "detail" in error && error.detail ? ` (${error.detail})` : "";
   return `${describe(error)}${detail}`;
 }
 

@@ -86,7 +86,7 @@ t.test("every error has one shape", async (t) => {
   for (const [status, code, bytes] of [
     [404, "ROUTE_NOT_FOUND", "TRACE /api/v1/me HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"],
     [400, "INVALID_REQUEST", "GET /api/v1/users/%c3%28 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"],
-    [400, "INVALID_REQUEST", "GET /me HTTP/1.1\r\n\r\n"],
+    [400, "INVALID_REQUEST", "GET /me HTTP/1.1\r\nconnection: close\r\n\r\n"],
     [400, "INVALID_REQUEST", "this is not HTTP\r\n\r\n"],
     [400, "INVALID_REQUEST", Buffer.from([0x16, 0x03, 0x01, 0x00, 0xa5, 0x01, 0x00, 0x0a])],
     [400, "INVALID_REQUEST", "POST /api/v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n"],

@@ -1,0 +1,45 @@
+import t from "tap";
+import { run } from "../support/server.ts";
+import { publish, startService } from "../support/service.ts";
+import { picture } from "../support/pictures.ts";
+
+const CORE = "accounts,graph,media,posts";
+
+t.test("a feature that is left out leaves no route and no trace", async (t) => {
+  const [full, lean] = await Promise.all([startService(t), startService(t, { TINTYPE_FEATURES: CORE })]);
+  const ana = await lean.client.register("ana");
+  for (const client of [ana, lean.client]) {
+    const { status, body } = await client.request("GET", "/feed");
+    t.equal(status, 404);
+    t.equal(body.error.code, "ROUTE_NOT_FOUND");
+  }
+  t.equal((await full.client.request("GET", "/feed")).status, 401, "where it is on, it is there");
+
+  const routes = async ({ server }: typeof full) => (await server.client.request("GET", "/openapi.json")).body;
+  const [everything, rest] = [await routes(full), await routes(lean)];
+  t.notMatch(JSON.stringify(rest), /feed/i);
+  const { "/api/v1/feed": feed, ...others } = everything.paths;
+  t.ok(feed);
+  t.strictSame(Object.keys(rest.paths).sort(), Object.keys(others).sort(), "and nothing else is missing");
+
+  const post = await publish(ana, [await picture({ width: 16, height: 16 })]);
+  t.equal(post.status, "published", "the rest works");
+  t.equal((await ana.request("GET", "/users/ana/posts")).body.items[0].id, post.id);
+
+  const doctor = await run(["doctor", "--json"], lean.env);
+  t.equal(doctor.code, 0);
+  t.match(JSON.parse(doctor.stdout).checks, [{}, { name: "features", message: /off: feed/ }]);
+});
+
+t.test("the core is on, whatever is listed", async (t) => {
+  for (const [listed, expected] of [
+    ["feed", `${CORE},feed`],
+    ["accounts", CORE],
+    ["feed,accounts,feed", `${CORE},feed`],
+  ] as const) {
+    const { code, stdout } = await run(["config", "show", "--json"], { TINTYPE_FEATURES: listed });
+    t.equal(code, 0);
+    const features = JSON.parse(stdout).settings.find((setting: { name: string }) => setting.name === "features");
+    t.strictSame(String(features.value).split(/, ?/).sort(), expected.split(",").sort(), listed);
+  }
+});

@@ -1,0 +1,51 @@
+import { once } from "node:events";
+import { request } from "node:http";
+import { json } from "node:stream/consumers";
+import type { Json } from "./client.ts";
+
+/** A post that is being uploaded, as slowly as the test wants. */
+export interface OpenUpload {
+  /** Sends so many more bytes of the file; resolves when the connection took them. */
+  send(bytes: number): Promise<void>;
+  /** Ends the file and the request. */
+  finish(): Promise<{ status: number; body: Json }>;
+  /** What finish gives; rejects when the connection breaks. */
+  answer: Promise<{ status: number; body: Json }>;
+}
+
+/** Begins to upload a post of one picture, which is sent at once; whatever is sent behind it is padding. */
+export async function openUpload(url: string, token: string, picture: Buffer): Promise<OpenUpload> {
+  const boundary = "a-boundary-of-the-tests";
+  const upload = request(`${url}/api/v1/posts`, {
+    method: "POST",
+    agent: false,
+    headers: { authorization: `Bearer ${token}`, "content-type": `multipart/form-data; boundary=${boundary}` },
+  });
+  const answer = once(upload, "response").then(async ([response]) => ({
+    status: Number(response.statusCode),
+    body: (await json(response)) as Json,
+  }));
+  // Looked at by whoever waits for the answer.
+  answer.catch(() => undefined);
+  const write = async (bytes: Buffer) => {
+    if (!upload.write(bytes)) await Promise.race([once(upload, "drain"), answer]);
+  };
+  await write(
+    Buffer.from(
+      `--${boundary}\r\ncontent-disposition: form-data; name="media"; filename="photo.jpg"\r\n` +
+        "content-type: image/jpeg\r\n\r\n",
+    ),
+  );
+  await write(picture);
+  const padding = Buffer.alloc(64 * 1024);
+  return {
+    answer,
+    async send(bytes) {
+      for (let left = bytes; left > 0; left -= padding.length) await write(padding.subarray(0, left));
+    },
+    finish() {
+      upload.end(`\r\n--${boundary}--\r\n`);
+      return answer;
+    },
+  };
+}
