@@ -2,6 +2,7 @@ import multipart from "@fastify/multipart";
 import { Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { invalidRequest } from "../../src/http/errors.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { requireAccount, UserParams, userNotFound } from "../accounts/index.ts";
@@ -41,10 +42,13 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         },
       });
       try {
+        const altTexts = (upload.fields.get("alt_text") ?? []).map((text) => text || null);
+        if (altTexts.length > upload.pictures.length)
+          throw invalidRequest({ reason: "there are more alt_texts than media" });
         const postId = await createPost(context, viewerOf(request).id, {
           pictures: upload.pictures,
           caption: upload.fields.get("caption")?.[0] || null,
-          altTexts: (upload.fields.get("alt_text") ?? []).map((text) => text || null),
+          altTexts,
         });
         return await reply.code(202).send({ post_id: postId, status: "processing" as const });
       } finally {

@@ -250,7 +250,8 @@ async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal)
 function reasonOf(error: unknown): string {
   // An error of Postgres has the field even where it says nothing.
   const detail = error instanceof Error && "detail" in error && error.detail ? ` (${error.detail})` : "";
-  return `${describe(error)}${detail}`;
+  // libvips goes on for pages.
+  return `${describe(error)}${detail}`.split("\n", 1)[0]?.slice(0, 300) ?? "";
 }
 
 function isOutage(error: unknown): boolean {

@@ -1,7 +1,7 @@
 import t from "tap";
+import { picture } from "../support/pictures.ts";
 import { run } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
-import { picture } from "../support/pictures.ts";
 
 const CORE = "accounts,graph,media,posts";
 

@@ -4,7 +4,7 @@ import { json } from "node:stream/consumers";
 import pg from "pg";
 import t, { type Test } from "tap";
 import type { Json, SignedIn } from "../support/client.ts";
-import { testDatabase } from "../support/database.ts";
+import { emptyDatabase, testDatabase } from "../support/database.ts";
 import { picture } from "../support/pictures.ts";
 import { run, type Started, start, startServer, temporaryFolder, waitFor } from "../support/server.ts";
 import { openUpload } from "../support/upload.ts";
@@ -45,7 +45,7 @@ t.test("SIGTERM under load: all that was accepted is answered and done, then exi
   t.teardown(() => agent.destroy());
 
   /** @returns whether the server is still there for this client. */
-  const ask = async (account: SignedIn, method: string, path: string, form?: Buffer): Promise<boolean> => {
+  const ask = async (account: SignedIn, method: string, path: string, form?: Form): Promise<boolean> => {
     const begun = performance.now();
     try {
       const { status, body } = await send(agent, `${server.url}/api/v1${path}`, account.token, method, form);
@@ -98,12 +98,23 @@ t.test("SIGTERM under load: all that was accepted is answered and done, then exi
   const states = async () => (await client.query("SELECT id, status FROM posts")).rows;
   const held = await client.query("SELECT FROM pgboss.job WHERE state = 'active' AND name = 'media.process'");
   t.equal(held.rowCount, 0, "the stopped server holds no job");
-  t.ok((await states()).some((row) => row.status === "processing"), "it left work behind");
+  t.ok(
+    (await states()).some((row) => row.status === "processing"),
+    "it left work behind",
+  );
   const worker = start(["worker"], env);
   t.teardown(() => worker.stop());
-  await waitFor(async () => (await states()).every((row) => row.status !== "processing"), "the rest to be done", 60_000);
+  await waitFor(
+    async () => (await states()).every((row) => row.status !== "processing"),
+    "the rest to be done",
+    60_000,
+  );
   const published = new Set((await states()).filter((row) => row.status === "published").map((row) => row.id));
-  t.strictSame(accepted.filter((id) => !published.has(id)), [], "every accepted post is published");
+  t.strictSame(
+    accepted.filter((id) => !published.has(id)),
+    [],
+    "every accepted post is published",
+  );
   t.equal(await worker.stop(), 0);
   t.strictSame(phasesOf(worker), ["finish jobs", "close dependencies"]);
 });
@@ -127,20 +138,24 @@ t.test("a second signal ends it at once", async (t) => {
   }
 });
 
-t.test("SIGTERM before it listens, and to an idle worker", async (t) => {
+t.test("SIGTERM to an idle worker", async (t) => {
   const env = await surroundings(t, { TINTYPE_WORKER_PORT: "0", TINTYPE_SHUTDOWN_TIMEOUT: "5s" });
   const worker = start(["worker"], env);
   await waitFor(async () => worker.output().includes("taking jobs"), "the worker");
   t.equal(await worker.stop(), 0);
   t.match(phasesOf(worker).join(), /finish jobs.*close dependencies$/);
-  const server = start(["serve", "--port", "0"], env);
-  await waitFor(async () => (await isNode(server.pid)) && true, "the process");
-  t.match(String(await server.stop()), /^(0|SIGTERM)$/, "no crash and nothing left behind");
 });
 
 t.test("three servers at once on an empty database", async (t) => {
-  const { url, sql } = await emptyDatabase(t);
-  const env = { TINTYPE_DATABASE_URL: url, TINTYPE_DATA_DIR: await temporaryFolder(t), TINTYPE_WORKER_EMBEDDED: "true" };
+  const { url } = await emptyDatabase(t);
+  const sql = new pg.Client({ connectionString: url });
+  await sql.connect();
+  t.teardown(() => sql.end());
+  const env = {
+    TINTYPE_DATABASE_URL: url,
+    TINTYPE_DATA_DIR: await temporaryFolder(t),
+    TINTYPE_WORKER_EMBEDDED: "true",
+  };
   const servers = await Promise.all([startServer(env), startServer(env), startServer(env)]);
   const accounts = await Promise.all(servers.map(({ client }, index) => client.register(`server${index}`)));
   for (const { client } of servers) {
@@ -160,9 +175,6 @@ t.test("three servers at once on an empty database", async (t) => {
     t.equal(code, 3, `${command} refuses a schema that lacks a migration`);
     t.match(`${stdout}${stderr}`, /lacks 1 of \d+ migrations[^]*tintype migrate/);
   }
-  await sql.query("INSERT INTO schema_migrations SELECT 9999, 'of_the_future', 'x', '99.0.0'");
-  const { rows } = await sql.query("SELECT count(*)::int AS n FROM schema_migrations");
-  t.ok(rows[0].n > 1);
 });
 
 t.test("a port that is taken is exit 3, with what to do", async (t) => {
@@ -193,7 +205,7 @@ t.test("memory does not grow with an upload", async (t) => {
 });
 
 /** One request on a connection that is kept; fetch would send some of them a second time. */
-function send(agent: Agent, url: string, token: string, method: string, form?: { type: string; body: Buffer }) {
+function send(agent: Agent, url: string, token: string, method: string, form?: Form) {
   return new Promise<{ status: number; body: Json }>((resolve, reject) => {
     const headers = {
       authorization: `Bearer ${token}`,
@@ -206,4 +218,19 @@ function send(agent: Agent, url: string, token: string, method: string, form?: {
     });
     sent.end(form?.body);
   });
+}
+
+interface Form {
+  type: string;
+  body: Buffer;
+}
+
+/** A post of one picture, ready to be sent many times. */
+function multipart(file: Buffer): Form {
+  const boundary = "a-boundary-of-the-tests";
+  const head = `--${boundary}\r\ncontent-disposition: form-data; name="media"; filename="photo.jpg"\r\n\r\n`;
+  return {
+    type: `multipart/form-data; boundary=${boundary}`,
+    body: Buffer.concat([Buffer.from(head), file, Buffer.from(`\r\n--${boundary}--\r\n`)]),
+  };
 }

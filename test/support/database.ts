@@ -30,9 +30,17 @@ const LEAK_AFTER_MS = 2_000;
  * @param t drops the database when this test is over, after what was registered later; a leaked connection fails it.
  */
 export async function testDatabase(t?: { teardown(end: () => unknown): void }): Promise<TestDatabase> {
-  const template = await templateDatabase();
+  return createDatabase(`TEMPLATE ${await templateDatabase()} STRATEGY file_copy`, t);
+}
+
+/** Makes a database without anything in it, for those who test what the product does then. */
+export async function emptyDatabase(t?: { teardown(end: () => unknown): void }): Promise<TestDatabase> {
+  return createDatabase("", t);
+}
+
+async function createDatabase(from: string, t?: { teardown(end: () => unknown): void }): Promise<TestDatabase> {
   const name = `tintype_test_${randomBytes(6).toString("hex")}`;
-  await onServer((client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY file_copy`));
+  await onServer((client) => client.query(`CREATE DATABASE ${name} ${from}`));
   const drop = async () => {
     const leaked = await onServer(async (client) => {
       const open = await connectionsTo(client, name);
