@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "./config/schema.ts";
 import type { Context } from "./context.ts";
+import { makeDataDir } from "./data-dir.ts";
 import { type Database, openDatabase, type Role } from "./db/database.ts";
 import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
@@ -103,6 +104,7 @@ async function assertQueuesThere(queue: JobQueue, features: readonly Feature[]):
   });
 }
 
-function openMediaStore(config: Config): Promise<MediaStore> {
-  return openFilesystemStore(join(config.data_dir, "media"));
+/** The configured media store. */
+export async function openMediaStore(config: Config): Promise<MediaStore> {
+  return openFilesystemStore(join(await makeDataDir(config.data_dir), "media"));
 }

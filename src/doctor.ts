@@ -4,7 +4,7 @@ import type { Config } from "./config/schema.ts";
 import { formatSize } from "./config/units.ts";
 import { type Database, describe, openDatabase } from "./db/database.ts";
 import { migrationStatus } from "./db/migrator.ts";
-import { openFilesystemStore } from "./drivers/media/filesystem.ts";
+import { openMediaStore } from "./deps.ts";
 import { ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 
@@ -91,7 +91,7 @@ export async function examine(options: {
 }
 
 async function examineMedia(config: Config): Promise<Outcome> {
-  const store = await openFilesystemStore(`${config.data_dir}/media`);
+  const store = await openMediaStore(config);
   await store.check();
   const { bavail, bsize } = await statfs(config.data_dir);
   const free = bavail * bsize;

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, chown, lstat, mkdir, readFile, realpath, writeFile } from "node:fs/promises";
+import { chown, lstat, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { makeDataDir } from "../../data-dir.ts";
 import { ConfigError, DependencyError } from "../../errors.ts";
 import { type Account, accountOf, firstUnreachable, run } from "./account.ts";
 import { buildOnce } from "./build-once.ts";
@@ -98,23 +99,6 @@ export async function socketDirectory(cluster: Cluster): Promise<string> {
     });
   }
   return directory;
-}
-
-async function makeDataDir(path: string): Promise<string> {
-  try {
-    const made = await mkdir(path, { recursive: true });
-    // Postgres' account must be able to pass through, whatever the umask; what is secret inside is closed by itself.
-    const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
-    for (let folder = path; made !== undefined && folder.startsWith(made); folder = dirname(folder)) {
-      await chmod(folder, mode);
-    }
-    return await realpath(path);
-  } catch (cause) {
-    throw new ConfigError(`the data dir ${path} cannot be made: ${String(cause)}`, {
-      hint: "Choose another with TINTYPE_DATA_DIR, or give this user the right to write there.",
-      cause,
-    });
-  }
 }
 
 async function assertReachable(account: Account, dataDir: string): Promise<void> {
