@@ -4,9 +4,11 @@ import type { Config } from "./config/schema.ts";
 import { formatSize } from "./config/units.ts";
 import { type Database, describe, openDatabase } from "./db/database.ts";
 import { migrationStatus } from "./db/migrator.ts";
+import type { Db } from "./db/transaction.ts";
 import { openMediaStore } from "./deps.ts";
 import { ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
+import { jobStatus } from "./jobs/admin.ts";
 
 export interface Check {
   name: string;
@@ -26,6 +28,8 @@ interface Outcome {
 
 /** The oldest Postgres that is taken, as `server_version_num`. */
 const OLDEST_POSTGRES = 150_000;
+/** Seconds. */
+const LONG_WAIT = 60;
 const LITTLE_SPACE = 1024 ** 3;
 /** More than this between our clock and the database's, in milliseconds, and times in answers look wrong. */
 const CLOCK_SKEW = 2_000;
@@ -65,26 +69,10 @@ export async function examine(options: {
     return examinePostgres(database);
   });
   if (opened && database) {
-    const { connection, pool } = database;
-    const migrated = await check("schema", false, async () => {
-      const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null);
-      if (missing.length === 0) return { message: "up to date" };
-      throw new OperationError(`${missing.length} migrations are missing`, { hint: "Run `tintype migrate`." });
-    });
-    if (migrated) {
-      await check("jobs", false, async () => {
-        const { jobStatus } = await import("./jobs/admin.ts");
-        const { Kysely, PostgresDialect } = await import("kysely");
-        const queues = await jobStatus(new Kysely({ dialect: new PostgresDialect({ pool }) }));
-        const failed = queues.reduce((sum, queue) => sum + queue.failed, 0);
-        const oldest = Math.max(0, ...queues.map((queue) => queue.oldest_seconds ?? 0));
-        if (oldest > 60)
-          return { message: "", warning: `the oldest job has waited ${Math.round(oldest)} s; is a worker running?` };
-        if (failed > 0)
-          return { message: "", warning: `${failed} failed for good; see \`tintype jobs list --failed\`` };
-        return { message: "none waits too long, none failed" };
-      });
-    }
+    const { connection, db, embedded } = database;
+    const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null).length;
+    await check("schema", false, async () => examineSchema(missing, embedded !== null));
+    if (missing === 0) await check("jobs", false, () => examineJobs(db));
   }
   await database?.close();
   return checks;
@@ -116,6 +104,22 @@ async function examinePostgres({ pool, embedded }: Database): Promise<Outcome> {
   return skew > CLOCK_SKEW
     ? { message, warning: `its clock differs from this machine's by ${Math.round(skew / 1000)} s; run an NTP client` }
     : { message };
+}
+
+function examineSchema(missing: number, embedded: boolean): Outcome {
+  if (missing === 0) return { message: "up to date" };
+  if (embedded) return { message: `${missing} migrations to come; \`tintype serve\` applies them by itself` };
+  throw new OperationError(`${missing} migrations are missing`, { hint: "Run `tintype migrate`." });
+}
+
+async function examineJobs(db: Db): Promise<Outcome> {
+  const queues = await jobStatus(db);
+  const failed = queues.reduce((sum, queue) => sum + queue.failed, 0);
+  const oldest = Math.max(0, ...queues.map((queue) => queue.oldest_seconds ?? 0));
+  const message = `the oldest waits ${Math.round(oldest)} s, ${failed} failed for good`;
+  if (oldest > LONG_WAIT) return { message, warning: `${message}; is a worker running?` };
+  if (failed > 0) return { message, warning: `${message}; see \`tintype jobs list --failed\`` };
+  return { message };
 }
 
 async function attempt(name: string, dependency: boolean, work: () => Promise<Outcome>): Promise<Check> {

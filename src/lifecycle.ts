@@ -55,6 +55,20 @@ export function untilStopped(log: Logger): { stopped: Promise<string>; stop(reas
   };
 }
 
+/**
+ * Calls `stop` when the process that started this one ends. For a process under npx, which hands SIGTERM to its shell
+ * and not to what the shell runs: without this, `kill` of npx would leave a server behind.
+ */
+export function stopWithParent(stop: (reason: string) => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    stop("the process that started this one has ended");
+  }, 250);
+  timer.unref();
+}
+
 async function withTimeout(phase: Phase): Promise<Error | null> {
   let timer: NodeJS.Timeout | undefined;
   const overrun = new Promise<Error>((resolve) => {

@@ -110,6 +110,11 @@ export function defaultPublicUrl(host: string, port: number): string {
   return new URL(`http://${name}:${port}`).origin;
 }
 
+/** Whether npx started this process, through a shell of its own. */
+export function startedByNpx(env: Readonly<NodeJS.ProcessEnv> = process.env): boolean {
+  return env.npm_command === "exec";
+}
+
 function collectFlags({ given, mistakes }: Findings, flags: Readonly<Record<string, string | undefined>>): void {
   for (const [flag, input] of Object.entries(flags)) {
     if (input === undefined) continue;

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
-import type { LoadedConfig } from "../config/load.ts";
+import { type LoadedConfig, startedByNpx } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { Role } from "../db/database.ts";
 import { type Deps, openDeps } from "../deps.ts";
 import { type Feature, jobsOf } from "../feature.ts";
-import { type Phase, shutDown, untilStopped } from "../lifecycle.ts";
+import { type Phase, shutDown, stopWithParent, untilStopped } from "../lifecycle.ts";
 import { createLogger } from "../log.ts";
 import { collectProcessMetrics } from "../metrics.ts";
 
@@ -39,6 +39,7 @@ export async function runProcess(
   const config = { ...loaded.config };
   const log = createLogger(config.log);
   const { stopped, stop } = untilStopped(log);
+  if (startedByNpx()) stopWithParent(stop);
   let lost = false;
   const onLost = (error: Error) => {
     lost = true;

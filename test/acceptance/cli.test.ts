@@ -47,6 +47,7 @@ const withDeadLetters: Promise<{ server: Server; posts: string[] }> = (async () 
   const posts = await Promise.all(broken.map((file) => ana.post([truncated(file)])));
   return { server, posts };
 })();
+t.teardown(async () => (await withDeadLetters).server.kill());
 
 t.test("help, version and wrong usage", async (t) => {
   const help = await tintype("--help", 0);

@@ -13,20 +13,30 @@ export interface OpenUpload {
   answer: Promise<{ status: number; body: Json }>;
 }
 
-/** Begins to upload a post of one picture, which is sent at once; whatever is sent behind it is padding. */
+/**
+ * Begins to upload a post of one picture, which is sent at once; whatever is sent behind it is padding. Resolves after
+ * the server has accepted the request, which it says by 100 Continue.
+ */
 export async function openUpload(url: string, token: string, picture: Buffer): Promise<OpenUpload> {
   const boundary = "a-boundary-of-the-tests";
   const upload = request(`${url}/api/v1/posts`, {
     method: "POST",
     agent: false,
-    headers: { authorization: `Bearer ${token}`, "content-type": `multipart/form-data; boundary=${boundary}` },
+    headers: {
+      authorization: `Bearer ${token}`,
+      "content-type": `multipart/form-data; boundary=${boundary}`,
+      expect: "100-continue",
+    },
   });
+  upload.flushHeaders();
+  const accepted = once(upload, "continue");
   const answer = once(upload, "response").then(async ([response]) => ({
     status: Number(response.statusCode),
     body: (await json(response)) as Json,
   }));
   // Looked at by whoever waits for the answer.
   answer.catch(() => undefined);
+  await accepted;
   const write = async (bytes: Buffer) => {
     if (!upload.write(bytes)) await Promise.race([once(upload, "drain"), answer]);
   };
