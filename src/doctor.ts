@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Config } from "./config/schema.ts";
 import { formatSize } from "./config/units.ts";
 import { type Database, describe, openDatabase } from "./db/database.ts";
+import { inspectEmbeddedPostgres } from "./db/embedded.ts";
 import { migrationStatus } from "./db/migrator.ts";
 import type { Db } from "./db/transaction.ts";
 import { openMediaStore } from "./deps.ts";
@@ -63,6 +64,11 @@ export async function examine(options: {
   });
   await check("media store", true, () => examineMedia(config));
 
+  const fresh = config.database.url === null && !(await inspectEmbeddedPostgres(config.data_dir)).initialized;
+  if (fresh) {
+    await check("postgres", true, async () => ({ message: "embedded, not made yet; `tintype serve` makes it" }));
+    return checks;
+  }
   let database: Database | undefined;
   const opened = await check("postgres", true, async () => {
     database = await openDatabase({ config, log, role: "command" });

@@ -1,7 +1,7 @@
 import type { Tx } from "./db/transaction.ts";
 
 /**
- * What features tell each other. The feature that knows adds its event by declaration merging in its index.ts:
+ * What features tell each other. The feature that knows adds its event by declaration merging beside the code that emits it:
  *
  *     declare module "../../src/events.ts" { interface Events { "post.published": { post_id: string } } }
  *

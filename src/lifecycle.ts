@@ -3,17 +3,30 @@ import type { Logger } from "pino";
 /** One step of a shutdown. */
 export interface Phase {
   name: string;
-  /** Milliseconds it may take; then it is left behind and the next begins. */
+  /** Milliseconds it may take at most; then it is left behind and the next begins. */
   timeout: number;
-  run(): Promise<unknown>;
+  /** Milliseconds that it has in any case, also when those before it used up the time of all. */
+  reserved?: number;
+  /** @param timeout the milliseconds that it really has. */
+  run(timeout: number): Promise<unknown>;
 }
 
-/** Runs the phases in order; each failure or overrun is logged and does not stop the next. @returns whether all went well. */
-export async function shutDown(phases: readonly Phase[], log: Logger): Promise<boolean> {
+/**
+ * Runs the phases in order; each failure or overrun is logged and does not stop the next.
+ * @param budget milliseconds for all of them together, but for what phases have reserved.
+ * @returns whether all went well.
+ */
+export async function shutDown(
+  phases: readonly Phase[],
+  log: Logger,
+  budget = Number.POSITIVE_INFINITY,
+): Promise<boolean> {
+  const end = performance.now() + budget;
   let clean = true;
   for (const phase of phases) {
     const started = performance.now();
-    const outcome = await withTimeout(phase);
+    const timeout = Math.max(phase.reserved ?? 0, Math.min(phase.timeout, end - started));
+    const outcome = await withTimeout(phase, timeout);
     const ms = Math.round(performance.now() - started);
     if (outcome === null) {
       log.info({ phase: phase.name, ms }, "shutdown phase done");
@@ -69,13 +82,13 @@ export function stopWithParent(stop: (reason: string) => void): void {
   timer.unref();
 }
 
-async function withTimeout(phase: Phase): Promise<Error | null> {
+async function withTimeout(phase: Phase, timeout: number): Promise<Error | null> {
   let timer: NodeJS.Timeout | undefined;
   const overrun = new Promise<Error>((resolve) => {
-    timer = setTimeout(() => resolve(new Error(`took longer than ${phase.timeout} ms`)), phase.timeout);
+    timer = setTimeout(() => resolve(new Error(`took longer than ${Math.round(timeout)} ms`)), timeout);
   });
   // In an async function, so that what is thrown at once does not stop the next phase either.
-  const work = (async () => phase.run())().then(
+  const work = (async () => phase.run(timeout))().then(
     () => null,
     (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
   );

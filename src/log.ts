@@ -1,6 +1,7 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
 import pretty from "pino-pretty";
 import type { Config } from "./config/schema.ts";
+import { isDatabaseError } from "./db/errors.ts";
 
 /** What must not be read in logs, wherever an object that holds it is logged. */
 const SECRETS = [
@@ -21,9 +22,16 @@ export function createLogger(config: Config["log"]): Logger {
     {
       level: config.level,
       timestamp: stdTimeFunctions.isoTime,
+      serializers: { err: serializeError },
       redact: { paths: SECRETS, censor: "[redacted]" },
       formatters: { level: (label) => ({ level: label }) },
     },
     stream,
   );
+}
+
+/** As pino does, but without what Postgres adds to an error: it quotes rows, and with them emails and hashes. */
+function serializeError(error: Error) {
+  const { detail, where, internalQuery, parameters, ...shown } = pino.stdSerializers.err(error);
+  return isDatabaseError(error) ? shown : { ...shown, ...(detail === undefined ? {} : { detail }) };
 }

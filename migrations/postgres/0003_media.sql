@@ -24,7 +24,6 @@ CREATE TABLE media (
   CHECK (state <> 'ready' OR (width > 0 AND height > 0 AND thumbhash IS NOT NULL))
 );
 
-CREATE INDEX media_owner_idx ON media (owner_id, created_at DESC);
 -- Work that is under way or must be cleaned up is little, whatever the table's size.
 CREATE INDEX media_unfinished_idx ON media (state, attempted_at) WHERE state IN ('processing', 'removed');
 

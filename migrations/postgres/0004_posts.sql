@@ -16,7 +16,6 @@ CREATE TABLE posts (
 
 -- The author's grid and each LATERAL of the feed, both answered from the index alone.
 CREATE INDEX posts_timeline_idx ON posts (user_id, published_at DESC, id DESC) WHERE status = 'published';
-CREATE INDEX posts_user_idx ON posts (user_id);
 
 CREATE TABLE post_media (
   post_id   uuid NOT NULL REFERENCES posts (id) ON DELETE CASCADE,

@@ -65,9 +65,9 @@ export async function requireAccount(db: Db, username: string): Promise<AccountR
   return account;
 }
 
-/** A text that says nothing is no value. */
+/** A text that shows nothing is no value. */
 export function emptyToNull(text: string | null | undefined): string | null {
-  return text?.trim() ? text.trim().normalize("NFC") : null;
+  return text && /[^\p{Z}\p{C}]/u.test(text) ? text.trim().normalize("NFC") : null;
 }
 
 async function insertNew(db: Db, registration: Registration, passwordHash: string): Promise<AccountRow> {

@@ -3,6 +3,16 @@ import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../src/cli/base.ts";
 import type { AccountRow } from "./store.ts";
 
+/** One line of standard input; asked for, and not shown, on a terminal. */
+async function readPassword(): Promise<string> {
+  if (process.stdin.isTTY) {
+    const { default: ask } = await import("@inquirer/password");
+    return ask({ message: "Password" }, { output: process.stderr });
+  }
+  const [line = ""] = (await text(process.stdin)).split(/\r?\n/, 1);
+  return line;
+}
+
 /** What an operator sees of an account. */
 function shown(row: AccountRow) {
   const { id, username, email, display_name, is_private, post_count, follower_count, following_count, created_at } =
@@ -26,19 +36,14 @@ export class UsersCreate extends BaseCommand {
 
   override async run(): Promise<unknown> {
     const { args, flags } = await this.parse(UsersCreate);
-    if (process.stdin.isTTY) this.logToStderr("Type the password, then Enter and Ctrl-D:");
-    const password = (await text(process.stdin)).replace(/\r?\n$/, "");
-    const [{ createAccount }, { assertRegistration }] = await Promise.all([
+    const password = await readPassword();
+    const [{ createAccount }, { Registration }, { assertBody }] = await Promise.all([
       import("./accounts.ts"),
       import("./registration.ts"),
+      import("../../src/http/validation.ts"),
     ]);
-    const registration = {
-      username: args.name,
-      email: flags.email,
-      password,
-      display_name: flags["display-name"] ?? null,
-    };
-    assertRegistration(registration);
+    const display_name = flags["display-name"] ?? null;
+    const registration = assertBody(Registration, { username: args.name, email: flags.email, password, display_name });
     const account = await this.withContext(flags, ({ db }) => createAccount(db, registration));
     this.log(`Made ${account.username} (${account.id}).`);
     return shown(account);

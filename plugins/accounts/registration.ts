@@ -1,8 +1,5 @@
 import { type Static, Type } from "typebox";
-import { Errors } from "typebox/value";
-import { invalidValue } from "../../src/http/errors.ts";
 import { Nullable } from "../../src/http/paging.ts";
-import { assertStorable } from "../../src/http/validation.ts";
 import { DisplayName, Email, Password, Username } from "./schemas.ts";
 
 /** What an account is made of, over HTTP and from the command line. */
@@ -11,12 +8,3 @@ export const Registration = Type.Object(
   { additionalProperties: false },
 );
 export type Registration = Static<typeof Registration>;
-
-/** For those who do not come over HTTP, where the schema is checked by the route. @throws 422 naming every mistake. */
-export function assertRegistration(registration: Registration): void {
-  const mistakes = [...Errors(Registration, registration)].map(
-    (error) => `${error.instancePath.slice(1)} ${error.message}`,
-  );
-  if (mistakes.length > 0) throw invalidValue({ reason: mistakes.join("; ") });
-  for (const [name, value] of Object.entries(registration)) if (value) assertStorable(name, value);
-}

@@ -6,10 +6,24 @@ export const Username = Type.String({
   pattern: "^[A-Za-z0-9._]{3,30}$",
   description: "3 to 30 of a-z, 0-9, dot and underscore; capitals are taken as small letters",
 });
-export const Email = Type.String({ pattern: "^[^\\s@]+@[^\\s@]+$", maxLength: 254 });
+export const Email = Type.String({
+  pattern: "^[^\\s@]+@[^\\s@]+$",
+  maxLength: 254,
+  description: "an email address such as ana@example.org",
+});
 export const Password = Type.String({ minLength: 8, maxLength: 256 });
-export const DisplayName = Type.String({ maxLength: 60, pattern: "^[^\\p{Cc}]*$" });
-export const Bio = Type.String({ maxLength: 500 });
+/** Control characters, and the marks that turn the direction of all text behind them. */
+const UNSEEN = "\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069";
+export const DisplayName = Type.String({
+  maxLength: 60,
+  pattern: `^[^\\t\\n\\r${UNSEEN}]*$`,
+  description: "one line without control characters",
+});
+export const Bio = Type.String({
+  maxLength: 500,
+  pattern: `^[^${UNSEEN}]*$`,
+  description: "text without control characters",
+});
 
 /** A user wherever one is listed. */
 export const User = Type.Object({

@@ -8,8 +8,8 @@ export const posts: Feature = {
   plugin: async (app, context) => (await import("./routes.ts")).postRoutes(app, context),
   on: {
     "media.ready": async (tx, { medium_id }, context) =>
-      (await import("./posts.ts")).publishWhenReady(tx, context, medium_id),
-    "media.failed": async (tx, { medium_id, ...failure }) =>
-      (await import("./posts.ts")).failPost(tx, medium_id, failure),
+      (await import("./posts.ts")).settlePost(tx, context, medium_id),
+    "media.failed": async (tx, { medium_id }, context) =>
+      (await import("./posts.ts")).settlePost(tx, context, medium_id),
   },
 };

@@ -2,14 +2,7 @@ import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { addToCounter } from "../accounts/index.ts";
-import {
-  createMedium,
-  discardOriginals,
-  type Failure,
-  removeMedia,
-  storeOriginals,
-  type Upload,
-} from "../media/index.ts";
+import { createMedium, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { notYourPost, postNotFound } from "./errors.ts";
 import { postsCreated } from "./metrics.ts";
 import {
@@ -17,6 +10,7 @@ import {
   insertPost,
   lockPost,
   markFailed,
+  markProcessing,
   markPublished,
   mediaOfPost,
   type PostRow,
@@ -97,25 +91,27 @@ export async function removePost(context: Context, viewerId: string, id: string)
   });
 }
 
-/** Publishes the post of a medium that became ready, if it was the last one that was waited for. */
-export async function publishWhenReady(tx: Tx, { emit }: Pick<Context, "emit">, mediumId: string): Promise<void> {
+/**
+ * Brings the post of a medium in step with its media: failed as long as one of them has failed, with the reason of the
+ * first; published once all are ready. A published post stays published.
+ */
+export async function settlePost(tx: Tx, { emit }: Pick<Context, "emit">, mediumId: string): Promise<void> {
   const postId = await postIdOfMedium(tx, mediumId);
   const post = postId && (await lockPost(tx, postId));
   if (!postId || !post || post.status === "published") return;
-  // Read after the lock: whoever holds it second sees the other's medium ready.
+  // Read after the lock: of two media that are done at once, whoever holds it second sees both.
   const media = await mediaOfPost(tx, postId);
-  if (media.some((medium) => medium.state !== "ready")) return;
-  await markPublished(tx, postId);
-  await addToCounter(tx, post.user_id, "post_count", 1);
-  await emit(tx, "post.published", { post_id: postId, author_id: post.user_id });
-}
-
-/** A post fails with the first of its media that fails; the author reads why. */
-export async function failPost(tx: Tx, mediumId: string, failure: Failure): Promise<void> {
-  const postId = await postIdOfMedium(tx, mediumId);
-  const post = postId && (await lockPost(tx, postId));
-  if (!postId || !post || post.status === "published") return;
-  await markFailed(tx, postId, failure);
+  const failed = media.find((medium) => medium.state === "failed");
+  if (failed) {
+    await markFailed(tx, postId, { code: failed.failure_code ?? "", message: failed.failure_message ?? "" });
+  } else if (media.every((medium) => medium.state === "ready")) {
+    // The account first: who waits for its row must not hold a time of publication that is passing by.
+    await addToCounter(tx, post.user_id, "post_count", 1);
+    await markPublished(tx, postId);
+    await emit(tx, "post.published", { post_id: postId, author_id: post.user_id });
+  } else {
+    await markProcessing(tx, postId);
+  }
 }
 
 async function requireOwnPost(db: Db, viewerId: string, id: string): Promise<void> {

@@ -15,6 +15,13 @@ import { listPublished, postsByIds } from "./store.ts";
 const tags = ["Posts"];
 const PostParams = Type.Object({ id: Type.String() });
 const MAX_MEDIA = 10;
+const ALT_TEXT_LENGTH = 1000;
+
+const PostForm = Type.Object({
+  media: Type.Array(Type.String({ format: "binary" }), { minItems: 1, maxItems: MAX_MEDIA }),
+  caption: Type.Optional(Type.String({ maxLength: CAPTION_LENGTH })),
+  alt_text: Type.Optional(Type.Array(Type.String({ maxLength: ALT_TEXT_LENGTH }), { maxItems: MAX_MEDIA })),
+});
 
 export async function postRoutes(app: App, context: Context): Promise<void> {
   const { config, db } = context;
@@ -23,13 +30,12 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
   app.post(
     "/posts",
     {
+      config: { form: PostForm },
       schema: {
         summary: "Post 1 to 10 pictures",
         description:
-          "multipart/form-data: `media` once a picture, `caption` (at most 2200 characters), `alt_text` once a medium, in the order of the media. " +
-          "Answered as soon as the originals are safe; the post is published when all its pictures are processed.",
+          "`alt_text` is given once a medium, in the order of the media. Answered as soon as the originals are safe; the post is published when all its pictures are processed.",
         tags,
-        consumes: ["multipart/form-data"],
         response: { 202: Type.Object({ post_id: Type.String(), status: Type.Literal("processing") }) },
       },
     },
@@ -38,7 +44,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         pictures: { field: "media", max: MAX_MEDIA },
         fields: {
           caption: { times: 1, maxLength: CAPTION_LENGTH },
-          alt_text: { times: MAX_MEDIA, maxLength: 1000 },
+          alt_text: { times: MAX_MEDIA, maxLength: ALT_TEXT_LENGTH },
         },
       });
       try {

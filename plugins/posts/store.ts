@@ -102,20 +102,33 @@ export async function lockPost(
   return tx.selectFrom("posts").select(["user_id", "status"]).where("id", "=", id).forUpdate().executeTakeFirst();
 }
 
-export async function mediaOfPost(tx: Tx, postId: string): Promise<Array<{ id: string; state: string }>> {
+/** The media of a post in their order, with what became of them. */
+export async function mediaOfPost(
+  tx: Tx,
+  postId: string,
+): Promise<Array<{ id: string; state: string; failure_code: string | null; failure_message: string | null }>> {
   return tx
     .selectFrom("post_media")
     .innerJoin("media", "media.id", "post_media.medium_id")
-    .select(["media.id", "media.state"])
+    .select(["media.id", "media.state", "media.failure_code", "media.failure_message"])
     .where("post_media.post_id", "=", postId)
+    .orderBy("post_media.position")
     .execute();
 }
 
-/** `published_at` is the time of this statement, at the end of the transaction and not at its beginning. */
+/** `published_at` is the time of this statement and not of the transaction's beginning: nothing may wait after it. */
 export async function markPublished(tx: Tx, id: string): Promise<void> {
   await tx
     .updateTable("posts")
     .set({ status: "published", published_at: sql`clock_timestamp()`, failure_code: null, failure_message: null })
+    .where("id", "=", id)
+    .execute();
+}
+
+export async function markProcessing(tx: Tx, id: string): Promise<void> {
+  await tx
+    .updateTable("posts")
+    .set({ status: "processing", failure_code: null, failure_message: null })
     .where("id", "=", id)
     .execute();
 }

@@ -85,8 +85,11 @@ function explain(error: Errors.CLIError): Explained {
   if (known instanceof ExitError) {
     return { code: known.name, message: known.message, hint: known.hint ?? null, exit: known.exitCode };
   }
-  // A rule of a feature that said no (a name that is taken): the wish was understood and could not be fulfilled.
-  if (known instanceof HttpError) return { code: known.code, message: known.message, hint: null, exit: 1 };
+  // The rules of a feature: what was given is wrong (a bad name), or cannot be done (a name that is taken).
+  if (known instanceof HttpError) {
+    const wrongUsage = known.status === 400 || known.status === 422;
+    return { code: known.code, message: known.message, hint: null, exit: wrongUsage ? 2 : 1 };
+  }
   if (known instanceof Errors.CLIError) {
     return { code: "UsageError", message: known.message, hint: null, exit: known.oclif.exit ?? 2 };
   }

@@ -52,7 +52,7 @@ export class JobsRetry extends BaseCommand {
 
   override async run(): Promise<unknown> {
     const { flags, argv } = await this.parse(JobsRetry);
-    const ids = argv.map(String);
+    const ids = [...new Set(argv.map(String))];
     if (flags.all === ids.length > 0) this.error("Name the jobs to retry, or say --all.", { exit: 2 });
     const wrong = ids.find((id) => !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id));
     if (wrong !== undefined)

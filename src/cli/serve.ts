@@ -23,6 +23,7 @@ export class Serve extends BaseCommand {
       "data-dir": settings["data-dir"],
     });
     const { serve } = await import("../processes/serve.ts");
-    process.exitCode = await serve(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() });
+    // A socket to a dependency that hangs must not keep a process that is done.
+    process.exit(await serve(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() }));
   }
 }

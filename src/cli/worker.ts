@@ -11,6 +11,7 @@ export class Worker extends BaseCommand {
     const { flags } = await this.parse(Worker);
     const loaded = await this.loadConfig(flags);
     const { worker } = await import("../processes/worker.ts");
-    process.exitCode = await worker(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() });
+    // A socket to a dependency that hangs must not keep a process that is done.
+    process.exit(await worker(loaded, { features: featuresOf(loaded), allFeatures: allFeatures() }));
   }
 }

@@ -73,7 +73,8 @@ export const ConfigSchema = Type.Object({
       }),
     ),
     pool_max: integer({
-      description: "The most connections that one process opens.",
+      description:
+        "The most connections that one process opens for its queries. The job queue takes up to 7 more where jobs are taken, else 2.",
       default: "10",
       minimum: 2,
       maximum: 1000,
@@ -107,7 +108,7 @@ export const ConfigSchema = Type.Object({
     }),
     port: nullable(
       integer({
-        description: "The port at which `tintype worker` answers `/healthz` and `/metrics`.",
+        description: "The port at which `tintype worker` answers `/healthz`, `/readyz` and `/metrics`.",
         default: null,
         otherwise: "none",
         minimum: 0,
@@ -217,8 +218,8 @@ export const ConfigSchema = Type.Object({
   shutdown: section("The orderly end of a process.", {
     timeout: duration({
       description:
-        "How long a process that is told to stop may take for requests and jobs in flight. Whoever stops it (systemd, Kubernetes) should wait longer.",
-      default: "30s",
+        "How long a process that is told to stop may take for requests and jobs in flight; closing what it has open takes some seconds more. Whoever stops it (systemd, Kubernetes) should wait 10 s longer.",
+      default: "20s",
       minimum: "100ms",
       maximum: "1h",
     }),

@@ -53,6 +53,8 @@ export async function openDatabase(options: {
     ...connection,
     max: config.database.pool_max,
     statement_timeout: config.database.statement_timeout,
+    // The server itself watches over the time of a statement, but for one that hangs.
+    query_timeout: config.database.statement_timeout + 5_000,
     idle_in_transaction_session_timeout: config.database.statement_timeout,
   });
   // A connection that breaks while idle is replaced at the next query; unheard, it would end the process.
@@ -67,7 +69,7 @@ export async function openDatabase(options: {
   } catch (error) {
     await close();
     throw new DependencyError(`Postgres does not answer: ${describe(error)}`, {
-      hint: "Check that the server of TINTYPE_DATABASE_URL runs and lets this user in; `tintype doctor` tells more.",
+      hint: "Check that the server of TINTYPE_DATABASE_URL runs and lets this user in.",
       cause: error,
     });
   }

@@ -1,3 +1,5 @@
+import pg from "pg";
+
 /**
  * What a database error means to a caller, decided once, from its SQLSTATE or the socket's error code.
  *
@@ -33,4 +35,9 @@ export function classifyDatabaseError(error: unknown): DatabaseFailure {
 export function violatedUnique(error: unknown): string | null {
   if (!(error instanceof Error) || !("code" in error) || error.code !== "23505") return null;
   return "constraint" in error && typeof error.constraint === "string" ? error.constraint : null;
+}
+
+/** Whether Postgres itself refused: such an error's `detail` quotes rows and must not be shown. */
+export function isDatabaseError(error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError;
 }

@@ -4,8 +4,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { Logger } from "pino";
-import { ConfigError, OperationError } from "../errors.ts";
+import { ConfigError, DependencyError, OperationError } from "../errors.ts";
 import { VERSION } from "../version.ts";
+import { describe } from "./database.ts";
+import { classifyDatabaseError } from "./errors.ts";
 
 const FOLDER = fileURLToPath(new URL("../../migrations/postgres/", import.meta.url));
 const FILE_NAME = /^(\d{4})_([a-z0-9_]+)\.sql$/;
@@ -77,7 +79,7 @@ export async function migrate(
   const { log } = options;
   const migrations = await readMigrations(options.folder);
   return withClient(connection, async (client) => {
-    await lock(client);
+    await lock(client, log);
     const applied = await readApplied(client);
     if (options.onlyEmpty && applied.size > 0) return [];
     refuseChanged(migrations, applied);
@@ -149,7 +151,9 @@ async function apply(client: pg.Client, migration: Migration): Promise<void> {
     await record();
     await client.query("COMMIT");
   } catch (error) {
-    await client.query("ROLLBACK");
+    // Where the connection is gone, Postgres has rolled back by itself.
+    await client.query("ROLLBACK").catch(() => undefined);
+    if (classifyDatabaseError(error) === "unavailable") throw lostDatabase(error);
     throw new OperationError(
       `migration ${migration.version} (${migration.name}) failed: ${error instanceof Error ? error.message : error}`,
       {
@@ -161,10 +165,11 @@ async function apply(client: pg.Client, migration: Migration): Promise<void> {
 }
 
 /** Asks again and again: who waits inside of a statement is waited for by CREATE INDEX CONCURRENTLY, a deadlock. */
-async function lock(client: pg.Client): Promise<void> {
-  for (;;) {
+async function lock(client: pg.Client, log: Logger): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
     const { rows } = await client.query<{ held: boolean }>("SELECT pg_try_advisory_lock($1) AS held", [LOCK]);
     if (rows[0]?.held) return;
+    if (attempt % 50 === 0) log.warn("another process is migrating this database; waiting for it");
     await delay(100);
   }
 }
@@ -191,12 +196,20 @@ function refuseChanged(migrations: Migration[], applied: Map<number, AppliedRow>
 
 async function withClient<T>(connection: pg.PoolConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(connection);
-  await client.connect();
+  // A connection that breaks between two queries is noticed by the next one; unheard, it would end the process.
+  client.on("error", () => undefined);
   try {
+    await client.connect();
     return await work(client);
+  } catch (error) {
+    throw classifyDatabaseError(error) === "unavailable" ? lostDatabase(error) : error;
   } finally {
     await client.end();
   }
+}
+
+function lostDatabase(cause: unknown): DependencyError {
+  return new DependencyError(`Postgres went away: ${describe(cause)}`, { hint: "Run the same command again.", cause });
 }
 
 function compareVersions(a: string, b: string): number {

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from "node:http";
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
@@ -25,7 +26,29 @@ const REQUEST_ID = /^[\w.-]{1,64}$/;
 
 /** Builds the HTTP server of the enabled features. It does not listen yet. */
 export async function buildApp(context: Context, features: readonly Feature[]): Promise<App> {
-  const { config, log } = context;
+  const app = await createApp(context);
+  await registerDocs(app, context);
+  await app.register(
+    async (api: App) => {
+      requireAuthentication(api, context, features);
+      for (const feature of features) await register(api, feature.plugin, context);
+    },
+    { prefix: "/api/v1" },
+  );
+  for (const feature of features) await register(app, feature.rootPlugin, context);
+  await registerOperations(app, context);
+  return app;
+}
+
+/** The server of a process that serves nothing but its own health and metrics. */
+export async function buildOperationsApp(context: Context): Promise<App> {
+  const app = await createApp(context);
+  await registerOperations(app, context);
+  return app;
+}
+
+/** What every server has: errors of one shape, request ids, limits, headers, logs, draining. */
+async function createApp({ config, log }: Context): Promise<App> {
   const app: App = fastify({
     loggerInstance: log,
     // Requests are logged below, without their query strings.
@@ -52,7 +75,9 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
     },
     clientErrorHandler: (error, socket) => {
       if (!socket.writable) return socket.destroy(error);
-      socket.end(rawErrorResponse(clientError(error.code)));
+      const requestId = randomId();
+      log.debug({ err: error, request_id: requestId }, "not answered by a route");
+      socket.end(rawErrorResponse(clientError(error.code), requestId));
     },
     frameworkErrors: (error, request, reply) => {
       sendError(request, reply.header("x-request-id", request.id), invalidRequest({ reason: error.message }));
@@ -68,6 +93,7 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
   );
   // Fastify's own; no route takes plain text.
   app.removeContentTypeParser("text/plain");
+  takeEmptyBodies(app);
   app.decorateRequest("viewer", null);
   observeRequests(app);
   drainOnClose(app);
@@ -85,17 +111,6 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
   });
   app.addHook("onRequest", requireHost);
   app.addHook("preValidation", refuseUnstorableText);
-
-  await registerDocs(app, context);
-  await app.register(
-    async (api: App) => {
-      requireAuthentication(api, context, features);
-      for (const feature of features) await register(api, feature.plugin, context);
-    },
-    { prefix: "/api/v1" },
-  );
-  for (const feature of features) await register(app, feature.rootPlugin, context);
-  await registerOperations(app, context);
   return app;
 }
 
@@ -109,6 +124,16 @@ async function requireHost({ headers, raw }: FastifyRequest): Promise<void> {
   if (headers.host === undefined && raw.httpVersion === "1.1") {
     throw invalidRequest({ reason: "the Host header is missing" });
   }
+}
+
+/** Many clients name JSON as their content type on every call, also where they send nothing. */
+function takeEmptyBodies(app: App): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body: string, done) => {
+    if (body === "") done(null, undefined);
+    else void parse(request, body, done);
+  });
 }
 
 function observeRequests(app: App): void {
@@ -139,8 +164,8 @@ function drainOnClose(app: App): void {
   app.addHook("preClose", async () => {
     closing = true;
   });
-  app.addHook("onRequest", async (_request, reply) => {
-    if (!closing) return;
+  app.addHook("onRequest", async (request, reply) => {
+    if (!closing || request.routeOptions.config.whileStopping) return;
     reply.header("connection", "close");
     throw shuttingDown({}, { retryAfter: 1 });
   });
@@ -155,12 +180,14 @@ function clientError(code: string | undefined): HttpError {
   return invalidRequest({ reason: "this is not HTTP" });
 }
 
-function rawErrorResponse(error: HttpError): string {
-  const body = JSON.stringify(errorBody(error, null));
+function rawErrorResponse(error: HttpError, requestId: string): string {
+  const body = JSON.stringify(errorBody(error, requestId));
   return [
-    `HTTP/1.1 ${error.status} Error`,
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
     "content-type: application/json; charset=utf-8",
     `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+    "x-content-type-options: nosniff",
     "connection: close",
     "",
     body,

@@ -1,5 +1,7 @@
 import swagger from "@fastify/swagger";
 import reference from "@scalar/fastify-api-reference";
+import type { FastifyContextConfig, FastifySchema } from "fastify";
+import { Type } from "typebox";
 import type { Context } from "../context.ts";
 import { VERSION } from "../version.ts";
 import type { App } from "./types.ts";
@@ -24,7 +26,7 @@ export async function registerDocs(app: App, { config }: Context): Promise<void>
     },
     transform: ({ schema, url, route }) => ({
       url,
-      schema: { ...schema, ...(url.startsWith("/api/") && !route.config?.public ? { security: [{ token: [] }] } : {}) },
+      schema: { ...schema, ...additions(url, route.config ?? {}, schema) },
     }),
   });
   app.get("/openapi.json", { schema: { hide: true } }, async () => ({
@@ -51,4 +53,26 @@ export async function registerDocs(app: App, { config }: Context): Promise<void>
       },
     });
   });
+}
+
+const ErrorAnswer = Type.Object(
+  {
+    error: Type.Object({
+      code: Type.String(),
+      message: Type.String(),
+      request_id: Type.String(),
+      details: Type.Record(Type.String(), Type.Unknown()),
+    }),
+  },
+  { description: "What went wrong; the codes are in docs/errors.md" },
+);
+
+/** What the documentation says of a route that its own schema does not. */
+function additions(url: string, config: FastifyContextConfig, schema: FastifySchema | undefined) {
+  if (!url.startsWith("/api/")) return {};
+  return {
+    ...(config.public ? {} : { security: [{ token: [] }] }),
+    ...(config.form ? { body: config.form, consumes: ["multipart/form-data"] } : {}),
+    response: { ...(schema?.response as object | undefined), default: ErrorAnswer },
+  };
 }

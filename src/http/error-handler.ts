@@ -1,4 +1,5 @@
-import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from "fastify";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { describe } from "../db/database.ts";
 import { classifyDatabaseError } from "../db/errors.ts";
 import { DependencyError } from "../errors.ts";
 import {
@@ -14,25 +15,13 @@ import {
   unavailable,
   unsupportedMediaType,
 } from "./errors.ts";
+import { fromValidation } from "./validation-errors.ts";
 
 /** Seconds after which a client may try what an outage refused. */
 const RETRY_AFTER = 5;
 
-/** What a value may be wrong in, though the request has the right shape: 422 and not 400. */
-const VALUE_KEYWORDS = new Set([
-  "pattern",
-  "minLength",
-  "maxLength",
-  "minimum",
-  "maximum",
-  "enum",
-  "const",
-  "maxItems",
-  "minItems",
-]);
-
 /** The body of every error answer. */
-export function errorBody(error: HttpError, requestId: string | null) {
+export function errorBody(error: HttpError, requestId: string) {
   return { error: { code: error.code, message: error.message, request_id: requestId, details: error.details } };
 }
 
@@ -44,7 +33,9 @@ export function sendError(request: FastifyRequest, reply: FastifyReply, error: H
 /** Fastify's error handler: any error becomes one of the catalogue; ours are logged with their cause. */
 export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const answer = toHttpError(error);
-  if (answer.status >= 500) request.log.error({ err: error }, "request failed");
+  // An outage is told by the log of whoever notices it; a stack a request would drown that.
+  if (answer.status === 503) request.log.warn({ code: answer.code, reason: describe(error) }, "request refused");
+  else if (answer.status >= 500) request.log.error({ err: error }, "request failed");
   if (reply.raw.headersSent) {
     reply.raw.destroy();
     return reply;
@@ -92,38 +83,4 @@ function fromFastify(error: unknown): HttpError | null {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
     return invalidRequest({ reason: error.message });
   return null;
-}
-
-function fromValidation(all: FastifySchemaValidationError[], where: string): HttpError {
-  const errors = withoutNullBranches(all);
-  const fields = errors.map((error) => ({ field: fieldOf(error), message: messageOf(error) }));
-  const reason = fields
-    .map(({ field, message }) => (field ? `${field} ${message}` : `the ${where} ${message}`))
-    .join("; ");
-  const onlyValues = where === "body" && errors.every((error) => VALUE_KEYWORDS.has(error.keyword));
-  return (onlyValues ? invalidValue : invalidRequest)({ reason }, { details: { fields } });
-}
-
-/** Of a value that may also be null, Ajv reports what is wrong with it, that it is not null, and that neither fits. */
-function withoutNullBranches(errors: FastifySchemaValidationError[]): FastifySchemaValidationError[] {
-  const nullable = new Set(
-    errors.filter(({ keyword, params }) => keyword === "type" && params.type === "null").map((e) => e.instancePath),
-  );
-  const telling = errors.filter(
-    ({ keyword, params, instancePath }) =>
-      !nullable.has(instancePath) || (keyword !== "anyOf" && !(keyword === "type" && params.type === "null")),
-  );
-  return telling.length > 0 ? telling : errors;
-}
-
-function fieldOf(error: FastifySchemaValidationError): string {
-  const path = error.instancePath.slice(1).replaceAll("/", ".");
-  const named = error.params.missingProperty ?? error.params.additionalProperty;
-  return typeof named === "string" ? [path, named].filter(Boolean).join(".") : path;
-}
-
-function messageOf(error: FastifySchemaValidationError): string {
-  if (error.keyword === "required") return "is missing";
-  if (error.keyword === "additionalProperties") return "is not a field of this request";
-  return error.message ?? "is wrong";
 }

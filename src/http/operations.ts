@@ -21,6 +21,7 @@ export async function registerOperations(app: App, context: Context): Promise<vo
   app.get(
     "/healthz",
     {
+      config: { whileStopping: true },
       schema: {
         summary: "The process is up",
         tags: ["Operations"],
@@ -37,6 +38,7 @@ export async function registerOperations(app: App, context: Context): Promise<vo
   app.get(
     "/readyz",
     {
+      config: { whileStopping: true },
       schema: {
         summary: "Each dependency, its state and latency",
         description: "503 when a required dependency is down, or while the server is being stopped.",
@@ -54,7 +56,13 @@ export async function registerOperations(app: App, context: Context): Promise<vo
 
   app.get(
     "/metrics",
-    { schema: { summary: "Prometheus metrics", tags: ["Operations"], produces: ["text/plain"] } },
+    {
+      schema: {
+        summary: "Prometheus metrics",
+        tags: ["Operations"],
+        response: { 200: { content: { "text/plain": { schema: Type.String() } } } },
+      },
+    },
     async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
   );
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyInstance, RawServerDefault } from "fastify";
 import type { Logger } from "pino";
+import type { TSchema } from "typebox";
 
 /** Who is signed in. */
 export interface Viewer {
@@ -20,5 +21,9 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** Needs no Authorization header. */
     public?: boolean;
+    /** Is answered as ever while the server is being stopped. */
+    whileStopping?: boolean;
+    /** The form that the route reads by itself, for the documentation: Fastify sees no body of it. */
+    form?: TSchema;
   }
 }

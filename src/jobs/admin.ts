@@ -73,7 +73,8 @@ export async function retryJobs(
   const options = { ...(filter.ids ? { ids: filter.ids } : {}), ...(filter.queue ? { sourceName: filter.queue } : {}) };
   let moved = 0;
   // Letters that die again while this runs are not swept in twice.
-  const createdBefore = new Date();
+  const { rows } = await queue.boss.getDb().executeSql("SELECT clock_timestamp() AS now");
+  const createdBefore: Date = rows[0]?.now;
   for (;;) {
     const count = await queue.boss.redrive(DEAD_LETTERS, {
       ...options,

@@ -3,7 +3,7 @@ import type pg from "pg";
 import { fromKysely, type JobResult, type JobWithMetadata, PgBoss, type Queue } from "pg-boss";
 import type { Logger } from "pino";
 import { describe } from "../db/database.ts";
-import { classifyDatabaseError } from "../db/errors.ts";
+import { classifyDatabaseError, isDatabaseError } from "../db/errors.ts";
 import type { Tx } from "../db/transaction.ts";
 import { DependencyError } from "../errors.ts";
 import type { Job, JobData, JobName, OpenJob, Run } from "./job.ts";
@@ -68,7 +68,10 @@ export async function openJobQueue(
     maintenanceIntervalSeconds: 600,
     registerInstance: takes,
   });
-  boss.on("error", (error) => log.warn({ err: error }, "job queue"));
+  boss.on(
+    "error",
+    oncePer(10_000, (error: Error) => log.warn({ err: error }, "job queue")),
+  );
   boss.on("warning", (warning) => log.debug({ warning }, "job queue"));
   try {
     await boss.start();
@@ -248,8 +251,7 @@ async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal)
 
 /** For the operator: also what the decoder or the driver said, which the author of a post does not read. */
 function reasonOf(error: unknown): string {
-  // An error of Postgres has the field even where it says nothing.
-  const detail = error instanceof Error && "detail" in error && error.detail ? ` (${error.detail})` : "";
+  const detail = error instanceof Error && "detail" in error && !isDatabaseError(error) ? ` (${error.detail})` : "";
   // libvips goes on for pages.
   return `${describe(error)}${detail}`.split("\n", 1)[0]?.slice(0, 300) ?? "";
 }
@@ -263,5 +265,15 @@ function bossConnection(connection: pg.PoolConfig) {
   const given = { host, port, user, password, database, connectionString, application_name };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
     connectionString?: string;
+  };
+}
+
+/** With Postgres down each poll of each queue fails: one of them in `ms` milliseconds says enough. */
+function oncePer<Argument>(ms: number, work: (argument: Argument) => void): (argument: Argument) => void {
+  let quietUntil = 0;
+  return (argument) => {
+    if (performance.now() < quietUntil) return;
+    quietUntil = performance.now() + ms;
+    work(argument);
   };
 }

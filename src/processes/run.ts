@@ -8,8 +8,8 @@ import { type Phase, shutDown, stopWithParent, untilStopped } from "../lifecycle
 import { createLogger } from "../log.ts";
 import { collectProcessMetrics } from "../metrics.ts";
 
-/** Milliseconds that closing the queue, the database and the embedded Postgres may take together. */
-const CLOSE_TIMEOUT = 20_000;
+/** Milliseconds that are kept for giving jobs back, and for closing the database and the embedded Postgres. */
+const RESERVED = { jobs: 2_000, closing: 5_000 };
 
 export interface Features {
   /** Those that are on. */
@@ -40,6 +40,8 @@ export async function runProcess(
   const log = createLogger(config.log);
   const { stopped, stop } = untilStopped(log);
   if (startedByNpx()) stopWithParent(stop);
+  // An older Node that stands for this process (bin/tintype.js) was killed.
+  if (process.connected) process.once("disconnect", () => stop("the process that started this one has ended"));
   let lost = false;
   const onLost = (error: Error) => {
     lost = true;
@@ -48,15 +50,17 @@ export async function runProcess(
   };
   collectProcessMetrics();
   const deps = await openDeps({ config, log, role, features, allFeatures, onLost });
-  const phases: Phase[] = [{ name: "close dependencies", timeout: CLOSE_TIMEOUT, run: deps.close }];
+  const phases: Phase[] = [
+    { name: "close dependencies", timeout: RESERVED.closing, reserved: RESERVED.closing, run: deps.close },
+  ];
   try {
     await begin({ ...deps, config, log, onStop: (phase) => phases.unshift(phase) });
     log.info({ reason: await stopped }, "stopping");
   } catch (error) {
-    await shutDown(phases, log);
+    await shutDown(phases, log, config.shutdown.timeout);
     throw error;
   }
-  const clean = await shutDown(phases, log);
+  const clean = await shutDown(phases, log, config.shutdown.timeout);
   return clean && !lost ? 0 : 1;
 }
 
@@ -66,7 +70,11 @@ export async function takeJobs(
   { features, allFeatures }: Features,
 ): Promise<void> {
   const stopWork = await context.queue.work(jobsOf(features), context, jobsOf(allFeatures));
-  const { timeout } = config.shutdown;
-  // The queue's own deadline comes first, so that it can give jobs back before the phase is left behind.
-  onStop({ name: "finish jobs", timeout: timeout + 5_000, run: () => stopWork(timeout) });
+  onStop({
+    name: "finish jobs",
+    timeout: config.shutdown.timeout,
+    reserved: RESERVED.jobs,
+    // The queue's own deadline comes first, so that it can give jobs back before the phase is left behind.
+    run: (timeout) => stopWork(timeout - RESERVED.jobs / 2),
+  });
 }

@@ -1,9 +1,8 @@
 import { defaultPublicUrl, type LoadedConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { ConfigError } from "../errors.ts";
 import { buildApp } from "../http/app.ts";
-import type { App } from "../http/types.ts";
 import { VERSION } from "../version.ts";
+import { listen } from "./listen.ts";
 import { type Features, runProcess, takeJobs } from "./run.ts";
 
 /** `tintype serve`: answers requests, and takes jobs where it is told to, until it is stopped. @returns the exit code. */
@@ -13,37 +12,13 @@ export function serve(loaded: LoadedConfig, features: Features): Promise<number>
     if (config.worker.embedded) await takeJobs(running, features);
     const app = await buildApp(context, features.features);
     onStop({ name: "answer what is in flight", timeout: config.shutdown.timeout, run: () => app.close() });
-    await listen(app, config);
+    const port = await listen(app, config.host, config.port);
     // Port 0 is known only now; URLs in answers must name the real one.
-    if (loaded.sources.public_url === "default") config.public_url = defaultPublicUrl(config.host, portOf(app));
+    if (loaded.sources.public_url === "default") config.public_url = defaultPublicUrl(config.host, port);
     const { host, public_url, data_dir } = config;
-    log.info({ version: VERSION, host, port: portOf(app), public_url, data_dir }, "listening");
+    log.info({ version: VERSION, host, port, public_url, data_dir }, "listening");
     if (process.stdout.isTTY) process.stdout.write(greeting(config, database.embedded !== null));
   });
-}
-
-async function listen(app: App, { host, port }: { host: string; port: number }): Promise<void> {
-  try {
-    await app.listen({ host, port });
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : "";
-    if (code === "EADDRINUSE") {
-      throw new ConfigError(`port ${port} on ${host} is taken by another program`, {
-        hint: "Stop it, or choose another port: tintype serve --port 3001",
-      });
-    }
-    if (code === "EACCES" || code === "EADDRNOTAVAIL") {
-      throw new ConfigError(`cannot listen at ${host}:${port}: ${error instanceof Error ? error.message : error}`, {
-        hint: "Choose another TINTYPE_HOST or TINTYPE_PORT.",
-      });
-    }
-    throw error;
-  }
-}
-
-function portOf(app: App): number {
-  const address = app.server.address();
-  return typeof address === "object" && address ? address.port : 0;
 }
 
 function greeting({ public_url, data_dir }: Config, embedded: boolean): string {

@@ -4,7 +4,7 @@ import t from "tap";
 import type { Json } from "../support/client.ts";
 import { emptyDatabase, testDatabase } from "../support/database.ts";
 import { picture, truncated } from "../support/pictures.ts";
-import { run, type Server, startServer, temporaryFolder, waitFor } from "../support/server.ts";
+import { run, startServer, temporaryFolder, waitFor } from "../support/server.ts";
 
 const COMMANDS = [
   ...["serve", "worker", "migrate", "doctor", "config show", "config check", "users create", "users list"],
@@ -39,15 +39,12 @@ function inBothForms(line: string, expected: number, extra: Record<string, strin
   return Promise.all([tintype(line, expected, extra), asJson(line, expected, extra)]);
 }
 
-/** Two dead letters: made at once, because the three tries of each take some ten seconds. */
-const withDeadLetters: Promise<{ server: Server; posts: string[] }> = (async () => {
-  const server = await startServer({ ...env, TINTYPE_WORKER_EMBEDDED: "true" });
-  const ana = await server.client.register("ana");
-  const broken = await Promise.all([200, 220].map((width) => picture({ width, height: 200 })));
-  const posts = await Promise.all(broken.map((file) => ana.post([truncated(file)])));
-  return { server, posts };
-})();
-t.teardown(async () => (await withDeadLetters).server.kill());
+// Two jobs that will be dead letters: begun here, because the three tries of each take some ten seconds.
+const server = await startServer({ ...env, TINTYPE_WORKER_EMBEDDED: "true" });
+t.teardown(() => server.kill());
+const ana = await server.client.register("ana");
+const broken = await Promise.all([200, 220].map((width) => picture({ width, height: 200 })));
+const posts = await Promise.all(broken.map((file) => ana.post([truncated(file)])));
 
 t.test("help, version and wrong usage", async (t) => {
   const help = await tintype("--help", 0);
@@ -91,7 +88,6 @@ t.test("users create, list and show", async (t) => {
   t.notMatch(JSON.stringify(made), /password/);
   t.match((await create("Carl", "a long password", 0, false)).stdout, /^Made carl \([0-9a-f-]{36}\)\.$/m);
 
-  const { server } = await withDeadLetters;
   const json = { login: "berta", password: "a long password" };
   t.equal(
     (await server.client.request("POST", "/auth/login", { json })).status,
@@ -100,8 +96,8 @@ t.test("users create, list and show", async (t) => {
   );
 
   t.match(await create("BERTA", "a long password", 1), { error: { code: "USERNAME_TAKEN", message: /berta/ } });
-  t.match(await create("x", "short", 1), { error: { code: "INVALID_VALUE", message: /username.*password/s } });
-  t.match(await create("dora", "", 1), { error: { code: "INVALID_VALUE", message: /password/ } });
+  t.match(await create("x", "short", 2), { error: { code: "INVALID_VALUE", message: /username.*password/s } });
+  t.match(await create("dora", "", 2), { error: { code: "INVALID_VALUE", message: /password/ } });
 
   const [shown, user] = await inBothForms("users show Berta", 0);
   t.strictSame(user, made);
@@ -267,7 +263,6 @@ t.test("logs are on stderr and stdout holds the result alone", async (t) => {
 });
 
 t.test("jobs: status, list, retry and purge", async (t) => {
-  const { server, posts } = await withDeadLetters;
   const dead = await waitFor(async () => {
     const { jobs } = await asJson("jobs list --failed", 0);
     return jobs.length === 2 && jobs;
@@ -288,7 +283,7 @@ t.test("jobs: status, list, retry and purge", async (t) => {
   t.match(table.stdout, /^ID +QUEUE +STATE/);
   t.strictSame((await asJson("jobs list --failed --queue media.remove", 0)).jobs, []);
   t.match((await tintype("jobs status", 0)).stdout, /^media\.process +0 +0 +0 +\d+ +2/m);
-  t.match((await tintype("doctor", 0)).stdout, /^warn {2}jobs: 2 failed/m);
+  t.match((await tintype("doctor", 0)).stdout, /^warn {2}jobs: .*\b2 failed/m);
 
   const [{ id }] = list.jobs;
   t.match(await asJson("jobs retry 0198f0a4-0000-7000-8000-000000000000", 1), { error: { code: "OperationError" } });

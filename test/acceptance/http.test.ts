@@ -69,7 +69,7 @@ t.test("every error has one shape", async (t) => {
     [404, "POST_NOT_FOUND", "GET", "/api/v1/posts/0198f0a4-0000-7000-8000-000000000000", {}],
     [401, "UNAUTHENTICATED", "GET", "/api/v1/me", { headers: { authorization: "" } }],
     [400, "INVALID_JSON", "PATCH", "/api/v1/me", { headers: json, body: "{" }],
-    [400, "INVALID_JSON", "PATCH", "/api/v1/me", { headers: json, body: "" }],
+    [400, "INVALID_REQUEST", "PATCH", "/api/v1/me", { headers: json, body: "" }],
     [400, "INVALID_REQUEST", "PATCH", "/api/v1/me", { headers: json, body: "[]" }],
     [400, "INVALID_REQUEST", "PATCH", "/api/v1/me", { headers: json, body: '{"bio":{}}' }],
     [400, "INVALID_REQUEST", "GET", "/api/v1/users/%zz", {}],
@@ -99,7 +99,9 @@ t.test("every error has one shape", async (t) => {
     [431, "HEADERS_TOO_LARGE", `GET /me?${"x".repeat(20_000)} HTTP/1.1\r\nhost: x\r\n\r\n`],
   ] as const) {
     const said = `${code} for ${JSON.stringify(bytes.toString("latin1")).slice(0, 50)}`;
-    assertErrorShape(t, await sendBytes(server.url, bytes), status, code, said);
+    const answer = await sendBytes(server.url, bytes);
+    assertErrorShape(t, answer, status, code, said);
+    t.match(answer.head.toLowerCase(), `\r\nx-request-id: ${answer.body.error.request_id}`, said);
   }
   const small = await fetch(`${withCors.url}/api/v1/auth/login`, {
     method: "POST",

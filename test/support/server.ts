@@ -92,17 +92,22 @@ export async function startServer(
   options: { cwd?: string; uid?: number } = {},
 ): Promise<Server> {
   const started = start(["serve", "--port", "0"], env, options);
-  const port = await waitFor(async () => {
-    if (started.process.exitCode !== null || started.process.signalCode !== null) {
-      throw new Stop(
-        `serve ended with ${started.process.exitCode ?? started.process.signalCode}:\n${started.output()}`,
-      );
-    }
-    return /"port":(\d+),.*"msg":"listening"/.exec(started.output())?.[1];
-  }, "serve to listen");
-  const address = `http://127.0.0.1:${port}`;
-  await waitFor(async () => (await fetch(`${address}/readyz`)).ok, "readyz");
-  return { ...started, url: address, client: createClient(address) };
+  try {
+    const port = await waitFor(async () => {
+      if (started.process.exitCode !== null || started.process.signalCode !== null) {
+        throw new Stop(
+          `serve ended with ${started.process.exitCode ?? started.process.signalCode}:\n${started.output()}`,
+        );
+      }
+      return /"port":(\d+),.*"msg":"listening"/.exec(started.output())?.[1];
+    }, "serve to listen");
+    const address = `http://127.0.0.1:${port}`;
+    await waitFor(async () => (await fetch(`${address}/readyz`)).ok, "readyz");
+    return { ...started, url: address, client: createClient(address) };
+  } catch (error) {
+    await started.kill();
+    throw error;
+  }
 }
 
 /** Runs a command to its end. */

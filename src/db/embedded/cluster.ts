@@ -109,7 +109,7 @@ async function assertReachable(account: Account, dataDir: string): Promise<void>
   throw new ConfigError(
     `Postgres cannot reach the data dir ${dataDir}: it runs as user id ${account.uid}, which may not enter ${closed}`,
     {
-      hint: `Set TINTYPE_DATA_DIR to a folder that every user may enter, such as /var/lib/tintype, or run: chmod o+x ${closed}`,
+      hint: `Run: chmod o+x ${closed} — or set TINTYPE_DATA_DIR to a folder below which every user may enter.`,
     },
   );
 }
