@@ -1,4 +1,5 @@
 import { statfs } from "node:fs/promises";
+import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "./config/schema.ts";
 import { formatSize } from "./config/units.ts";
@@ -10,6 +11,7 @@ import { openMediaStore } from "./deps.ts";
 import { ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 import { jobStatus } from "./jobs/admin.ts";
+import { checkStaging } from "./staging.ts";
 
 export interface Check {
   name: string;
@@ -63,6 +65,7 @@ export async function examine(options: {
     return { message: `libvips ${sharp.versions.vips}` };
   });
   await check("media store", true, () => examineMedia(config));
+  await check("staging", true, () => examineStaging(config));
 
   const fresh = config.database.url === null && !(await inspectEmbeddedPostgres(config.data_dir)).initialized;
   if (fresh) {
@@ -86,13 +89,27 @@ export async function examine(options: {
 
 async function examineMedia(config: Config): Promise<Outcome> {
   const store = await openMediaStore(config);
-  await store.check();
-  const { bavail, bsize } = await statfs(config.data_dir);
+  try {
+    await store.check();
+  } finally {
+    await store.close();
+  }
+  return examineSpace(join(config.data_dir, "media"));
+}
+
+async function examineStaging(config: Config): Promise<Outcome> {
+  await checkStaging(config);
+  return examineSpace(join(config.data_dir, "staging"));
+}
+
+/** Each folder may be a disk of its own. */
+async function examineSpace(folder: string): Promise<Outcome> {
+  const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
   const unit = free < LITTLE_SPACE ? 1024 ** 2 : LITTLE_SPACE;
   const shown = formatSize(Math.floor(free / unit) * unit);
-  const message = `files in ${config.data_dir}/media, ${shown} free`;
-  return free < LITTLE_SPACE ? { message, warning: `only ${shown} are free in ${config.data_dir}` } : { message };
+  const message = `files in ${folder}, ${shown} free`;
+  return free < LITTLE_SPACE ? { message, warning: `only ${shown} are free in ${folder}` } : { message };
 }
 
 async function examinePostgres({ pool, embedded }: Database): Promise<Outcome> {

@@ -1,5 +1,6 @@
 import type { Context } from "./context.ts";
 import { describe } from "./db/database.ts";
+import { checkStaging } from "./staging.ts";
 
 export interface Probe {
   state: "up" | "down";
@@ -11,14 +12,43 @@ export interface Probe {
 
 /** A dependency that takes longer than this, in milliseconds, is down. */
 const DEADLINE = 2_000;
+/** A disk is written to at most once in this time, in milliseconds, however often somebody asks. */
+const DISK_INTERVAL = 1_000;
+
+type Probed = Pick<Context, "pool" | "media" | "config">;
+
+const diskChecks = new WeakMap<Probed, { media: () => Promise<void>; staging: () => Promise<void> }>();
 
 /** Asks every dependency for a sign of life, all at once. */
-export async function probe({
-  pool,
-  media,
-}: Pick<Context, "pool" | "media">): Promise<Record<"postgres" | "media", Probe>> {
-  const [postgres, store] = await Promise.all([ask(() => pool.query("SELECT 1")), ask(() => media.check())]);
-  return { postgres, media: store };
+export async function probe(context: Probed): Promise<Record<"postgres" | "media" | "staging", Probe>> {
+  const disks = diskChecks.get(context) ?? {
+    media: seldom(() => context.media.check()),
+    staging: seldom(() => checkStaging(context.config)),
+  };
+  diskChecks.set(context, disks);
+  const [postgres, media, staging] = await Promise.all([
+    ask(() => context.pool.query("SELECT 1")),
+    ask(disks.media),
+    ask(disks.staging),
+  ]);
+  return { postgres, media, staging };
+}
+
+/**
+ * The same check for whoever asks within DISK_INTERVAL of its end. While it runs there is no other: on a disk that
+ * hangs, each would hold one of the few threads that Node has for files.
+ */
+function seldom(check: () => Promise<void>): () => Promise<void> {
+  let latest: Promise<void> | undefined;
+  let until = 0;
+  return () => {
+    if (latest && performance.now() < until) return latest;
+    until = Number.POSITIVE_INFINITY;
+    latest = check().finally(() => {
+      until = performance.now() + DISK_INTERVAL;
+    });
+    return latest;
+  };
 }
 
 async function ask(work: () => Promise<unknown>): Promise<Probe> {

@@ -22,7 +22,8 @@ export interface MediaObject {
  *   what was there, and a reader sees the old object or the new one, never a mixture or a part.
  * - `putFile` may move the local file instead of copying it; afterwards the file is the store's.
  * - `remove` of what is not there is no error, so that a job that deletes may run twice.
- * - A store that is out of reach or full rejects with a DependencyError.
+ * - A store that is out of reach or full rejects with a DependencyError. So does one that went away (an unmounted disk):
+ *   it is never taken for one without objects, and nothing is put where it was.
  */
 export interface MediaStore {
   putFile(key: string, path: string): Promise<void>;
@@ -31,7 +32,7 @@ export interface MediaStore {
   /** A local file with the object's bytes, valid until `release`. @returns null when there is no such object. */
   localFile(key: string): Promise<{ path: string; release(): Promise<void> } | null>;
   remove(keys: readonly string[]): Promise<void>;
-  /** Rejects with a DependencyError when the store cannot be used; for readiness and `doctor`. */
+  /** Writes something and removes it. Rejects when that cannot be done; for readiness and `doctor`. */
   check(): Promise<void>;
   close(): Promise<void>;
 }

@@ -7,6 +7,8 @@ export interface Proxy {
   url: string;
   cut(): Promise<void>;
   open(): Promise<void>;
+  /** Lets nothing through any more but keeps what is connected, as when the server is stopped (SIGSTOP). Ended by `cut`. */
+  hang(): void;
 }
 
 /** Opens a way to the server of `target`; the test's end cuts it. */
@@ -15,13 +17,19 @@ export async function startProxy(t: { teardown(end: () => unknown): void }, targ
   const sockets = new Set<Socket>();
   let server: Server | null = null;
   let ownPort = 0;
+  let hung = false;
   const keep = (socket: Socket) => {
     sockets.add(socket);
     socket.on("error", () => undefined).on("close", () => sockets.delete(socket));
     return socket;
   };
   const open = async () => {
+    hung = false;
     server = createServer((near) => {
+      if (hung) {
+        keep(near).pause();
+        return;
+      }
       const far = keep(connect(Number(port), hostname));
       keep(near).pipe(far).pipe(near);
       near.on("close", () => far.destroy());
@@ -40,9 +48,13 @@ export async function startProxy(t: { teardown(end: () => unknown): void }, targ
     for (const socket of sockets) socket.destroy();
     await closed;
   };
+  const hang = () => {
+    hung = true;
+    for (const socket of sockets) socket.unpipe().pause();
+  };
   await open();
   t.teardown(cut);
   const url = new URL(target);
   url.host = `127.0.0.1:${ownPort}`;
-  return { url: url.href, cut, open };
+  return { url: url.href, cut, open, hang };
 }

@@ -1,36 +1,46 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { access, copyFile, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { access, copyFile, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { codeOf, diskOutage, tryWriting } from "../../disk.ts";
 import { DependencyError } from "../../errors.ts";
 import type { MediaStore } from "../../ports/media.ts";
 
 const KEY = /^[a-z0-9-]+(\/[a-z0-9-]+(\.[a-z0-9]+)?)+$/;
-/** What the disk says when it is full, gone, or not ours to write to: the operator's to mend, and then it works. */
-const OUTAGES = new Set([
-  ...["ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENXIO", "EMFILE", "ENFILE"],
-  // A file stands where a folder should be.
-  ...["ENOTDIR", "EEXIST"],
-]);
-
-/** To the store itself, that its folder is not there says that the disk is not. */
-const UNUSABLE = new Set([...OUTAGES, "ENOENT", "ENOTDIR"]);
 /** How often a move into a folder that is removed meanwhile is tried. */
 const MOVES = 10;
 
-/** Objects as files below `root`, written by fsync and rename. */
+/**
+ * Lies in the root of every store: the folder that an unmounted disk leaves behind has none, and what were put there
+ * would be out of sight when the disk is back. No key has this name.
+ */
+const MARKER = "tintype-store.txt";
+const MARKER_TEXT =
+  "This folder is a media store of Tintype. Leave this file here: without it, the store counts as not mounted.\n";
+/** What a new, empty file system has in its root. */
+const NO_CONTENT = new Set(["lost+found"]);
+
+/**
+ * Objects as files below `root`, written by fsync and rename.
+ * Beside the root lies `<root>.made`, once the store has been made: an empty root is then a disk that is not mounted.
+ * @throws DependencyError when the store cannot be used, or is not there any more.
+ */
 export async function openFilesystemStore(root: string): Promise<MediaStore> {
-  await outage(() => mkdir(root, { recursive: true, mode: 0o700 }));
+  await outage(() => makeOnce(root));
 
   const pathOf = (key: string) => {
     if (!KEY.test(key)) throw new Error(`not a media key: ${key}`);
     return join(root, key);
+  };
+  const assertThere = async () => {
+    if (!(await exists(join(root, MARKER)))) throw notThere(root);
   };
 
   return {
     async putFile(key, path) {
       const target = pathOf(key);
       await outage(async () => {
+        await assertThere();
         await syncFile(path);
         for (let attempt = 1; ; attempt++) {
           try {
@@ -40,22 +50,28 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
           } catch (error) {
             // A removal beside it took the folder away just now, because it was empty.
             if (codeOf(error) !== "ENOENT" || attempt === MOVES) throw error;
+            await assertThere();
           }
         }
         // Without a folder the object itself was removed meanwhile.
         await syncFile(dirname(target)).catch(absent);
+        // The disk may have gone since the first look, and the object lie where it was.
+        await assertThere();
       });
     },
 
     async read(key, range) {
       return outage(async () => {
         const file = await open(pathOf(key)).catch(absent);
-        if (!file) return null;
+        if (!file) {
+          await assertThere();
+          return null;
+        }
         try {
           const { size } = await file.stat();
           return { size, body: file.createReadStream({ ...range, highWaterMark: 256 * 1024 }) };
         } catch (error) {
-          await file.close();
+          await file.close().catch(() => undefined);
           throw error;
         }
       });
@@ -63,16 +79,22 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
 
     async localFile(key) {
       const path = pathOf(key);
-      const there = await outage(() => access(path, constants.R_OK).then(() => true, absent));
-      return there ? { path, release: async () => {} } : null;
+      return outage(async () => {
+        if (await exists(path)) return { path, release: async () => {} };
+        await assertThere();
+        return null;
+      });
     },
 
     async remove(keys) {
       const folders = new Set<string>();
       await outage(async () => {
-        for (const key of keys) {
-          await rm(pathOf(key), { force: true });
-          folders.add(dirname(pathOf(key)));
+        const paths = keys.map(pathOf);
+        // What cannot be seen is not removed yet.
+        await assertThere();
+        for (const path of paths) {
+          await rm(path, { force: true });
+          folders.add(dirname(path));
         }
         // A medium's folder goes with its last rendition; one that is not empty stays.
         for (const folder of folders) await rmdir(folder).catch(() => undefined);
@@ -80,15 +102,64 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
     },
 
     async check() {
-      await outage(() => access(root, constants.R_OK | constants.W_OK | constants.X_OK), UNUSABLE);
+      await outage(async () => {
+        await assertThere();
+        await tryWriting(root);
+      });
     },
 
     async close() {},
   };
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "";
+/** Makes the store where there never was one. Several processes may do so at once: whoever sees traces of another, looks again. */
+async function makeOnce(root: string): Promise<void> {
+  const [marker, note] = [join(root, MARKER), noteOf(root)];
+  if (!(await exists(marker))) {
+    const names = (await readdir(root).catch(absent)) ?? [];
+    const content = names.filter((name) => !NO_CONTENT.has(name));
+    const made = await exists(note);
+    if (made || content.length > 0) {
+      // The marker is written first of all, so another process that is just making the store has written it by now.
+      if (await exists(marker)) return;
+      throw made ? notThere(root) : notEmpty(root);
+    }
+    await mkdir(root, { recursive: true, mode: 0o700 });
+    await writeNew(marker, MARKER_TEXT);
+    await syncFile(root);
+  }
+  if (!(await exists(note))) await writeNew(note, `Tintype keeps media in ${root}.\n`);
+}
+
+function noteOf(root: string): string {
+  return `${root}.made`;
+}
+
+function notThere(root: string): DependencyError {
+  return new DependencyError(`the media store in ${root} is not there: it has no ${MARKER}`, {
+    hint: `Mount its disk again. To begin with a new, empty store instead: stop, remove ${noteOf(root)}, start.`,
+  });
+}
+
+function notEmpty(root: string): DependencyError {
+  return new DependencyError(`${root} is not empty and no media store: it has no ${MARKER}`, {
+    hint: `Choose another data dir; or, if this is a store whose marker was lost, make the file ${join(root, MARKER)}.`,
+  });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    (error) => absent(error) ?? false,
+  );
+}
+
+/** Writes a file that outlives a crash; one that is there already stays as it is. */
+async function writeNew(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { flag: "wx", mode: 0o600, flush: true }).catch((error: unknown) => {
+    if (codeOf(error) !== "EEXIST") throw error;
+  });
+  await syncFile(dirname(path));
 }
 
 function absent(error: unknown): null {
@@ -96,14 +167,18 @@ function absent(error: unknown): null {
   throw error;
 }
 
-/** Makes a folder and the names of all new folders above it durable. */
+/** Makes a folder below the root, and its name durable. Never the root itself: see MARKER. */
 async function makeDurableFolder(root: string, folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true, mode: 0o700 });
-  if (first === undefined) return;
-  for (let parent = dirname(folder); parent.length >= dirname(first).length; parent = dirname(parent)) {
-    await syncFile(parent);
-    if (parent === root) break;
+  if (folder === root) return;
+  try {
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return;
+    if (codeOf(error) !== "ENOENT" || dirname(folder) === root) throw error;
+    await makeDurableFolder(root, dirname(folder));
+    return makeDurableFolder(root, folder);
   }
+  await syncFile(dirname(folder));
 }
 
 async function syncFile(path: string): Promise<void> {
@@ -128,23 +203,13 @@ async function moveInto(path: string, target: string): Promise<void> {
       await syncFile(copy);
       await rename(copy, target);
     } catch (failure) {
-      await rm(copy, { force: true });
+      await rm(copy, { force: true }).catch(() => undefined);
       throw failure;
     }
     await rm(path, { force: true });
   }
 }
 
-async function outage<T>(work: () => Promise<T>, outages: ReadonlySet<string> = OUTAGES): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Error && outages.has(codeOf(error))) {
-      throw new DependencyError(`the media folder cannot be used: ${error.message}`, {
-        hint: "Check the data dir and the disk under it: its path, free space, permissions, mounts.",
-        cause: error,
-      });
-    }
-    throw error;
-  }
+function outage<T>(work: () => Promise<T>): Promise<T> {
+  return diskOutage("the media folder", work);
 }
