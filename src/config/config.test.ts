@@ -1,47 +1,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { Check } from "typebox/schema";
-import { ConfigError } from "../errors.ts";
-import { defaultPublicUrl, type LoadedConfig, type LoadOptions, loadConfig } from "./load.ts";
+import { EMPTY, FEATURES, load, mistakes, POSTGRES, withFile } from "../../test/support/product/config.ts";
+import { defaultPublicUrl, type LoadedConfig } from "./load.ts";
 import { ConfigSchema, envName, settings } from "./schema.ts";
-
-const FEATURES = {
-  known: ["accounts", "graph", "media", "posts", "feed", "likes"],
-  core: ["accounts", "graph", "media", "posts"],
-};
-/** A directory without a tintype.toml; nothing in these tests reads the real environment. */
-const EMPTY = t.testdir({});
-const POSTGRES = "postgres://tintype:hunter2@db.example.com:5432/tintype";
-
-function load(options: Partial<LoadOptions> = {}): LoadedConfig {
-  return loadConfig({ env: {}, cwd: EMPTY, uid: 1000, terminal: false, features: FEATURES, ...options });
-}
-
-/** The lines of the message with which loading is refused, without its head. */
-function mistakes(options: Partial<LoadOptions>): string[] {
-  try {
-    load(options);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    t.equal(error.exitCode, 3);
-    t.match(error.hint, /config check/);
-    return error.message
-      .split("\n")
-      .slice(1)
-      .map((line) => line.trim());
-  }
-  throw new Error("nothing was refused");
-}
 
 function valueIn(loaded: LoadedConfig, name: string): unknown {
   return name.split(".").reduce<unknown>((scope, key) => Reflect.get(Object(scope), key), loaded.config);
-}
-
-function withFile(t: Test, text: string): { cwd: string; file: string } {
-  const cwd = t.testdir({ "tintype.toml": text });
-  return { cwd, file: join(cwd, "tintype.toml") };
 }
 
 t.test("without any setting", async (t) => {
@@ -72,7 +39,7 @@ t.test("without any setting", async (t) => {
     },
     accounts: { session_lifetime: 90 * 86_400_000 },
     log: { level: "info", format: "json" },
-    shutdown: { timeout: 30_000 },
+    shutdown: { timeout: 20_000 },
   });
   t.ok(Check(ConfigSchema, loaded.config));
   t.same(loaded.sources, Object.fromEntries(settings().map(({ name }) => [name, "default"])));

@@ -1,27 +1,9 @@
-import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
+import { FEATURES, load, POSTGRES, withFile } from "../../test/support/product/config.ts";
 import { describeConfig, renderConfigurationDocs } from "./docs.ts";
-import { type LoadedConfig, type LoadOptions, loadConfig } from "./load.ts";
 import { REFUSED, RESERVED } from "./names.ts";
 import { envName, settings } from "./schema.ts";
 import { redactUrl } from "./units.ts";
-
-const FEATURES = {
-  known: ["accounts", "graph", "media", "posts", "feed", "likes"],
-  core: ["accounts", "graph", "media", "posts"],
-};
-/** A directory without a tintype.toml; nothing in these tests reads the real environment. */
-const EMPTY = t.testdir({});
-const POSTGRES = "postgres://tintype:hunter2@db.example.com:5432/tintype";
-
-function load(options: Partial<LoadOptions> = {}): LoadedConfig {
-  return loadConfig({ env: {}, cwd: EMPTY, uid: 1000, terminal: false, features: FEATURES, ...options });
-}
-
-function withFile(t: Test, text: string): { cwd: string; file: string } {
-  const cwd = t.testdir({ "tintype.toml": text });
-  return { cwd, file: join(cwd, "tintype.toml") };
-}
 
 t.test("describing what holds", async (t) => {
   const loaded = load({ env: { TINTYPE_DATABASE_URL: POSTGRES, TINTYPE_HTTP_IDLE_TIMEOUT: "90000ms" } });

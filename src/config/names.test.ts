@@ -1,41 +1,7 @@
-import { join } from "node:path";
-import t, { type Test } from "tap";
-import { ConfigError } from "../errors.ts";
-import { type LoadedConfig, type LoadOptions, loadConfig } from "./load.ts";
+import t from "tap";
+import { load, mistakes, withFile } from "../../test/support/product/config.ts";
 import { REFUSED, RESERVED } from "./names.ts";
 import { envName } from "./schema.ts";
-
-const FEATURES = {
-  known: ["accounts", "graph", "media", "posts", "feed", "likes"],
-  core: ["accounts", "graph", "media", "posts"],
-};
-/** A directory without a tintype.toml; nothing in these tests reads the real environment. */
-const EMPTY = t.testdir({});
-
-function load(options: Partial<LoadOptions> = {}): LoadedConfig {
-  return loadConfig({ env: {}, cwd: EMPTY, uid: 1000, terminal: false, features: FEATURES, ...options });
-}
-
-/** The lines of the message with which loading is refused, without its head. */
-function mistakes(options: Partial<LoadOptions>): string[] {
-  try {
-    load(options);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    t.equal(error.exitCode, 3);
-    t.match(error.hint, /config check/);
-    return error.message
-      .split("\n")
-      .slice(1)
-      .map((line) => line.trim());
-  }
-  throw new Error("nothing was refused");
-}
-
-function withFile(t: Test, text: string): { cwd: string; file: string } {
-  const cwd = t.testdir({ "tintype.toml": text });
-  return { cwd, file: join(cwd, "tintype.toml") };
-}
 
 t.test("names that are no settings", async (t) => {
   const unknown: Array<[name: string, meant: string | undefined]> = [

@@ -135,7 +135,8 @@ export const ConfigSchema = Type.Object({
       description: "A picture whose decoding takes longer has failed.",
       default: "20s",
       minimum: "100ms",
-      maximum: "1h",
+      // The queue of these jobs counts on it: see its `expireSeconds`.
+      maximum: "2m",
     }),
     decoder_memory: size({
       description: "The memory that one decoding process may take.",
