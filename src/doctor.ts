@@ -138,8 +138,9 @@ function examineSchema(missing: number, embedded: boolean): Outcome {
 async function examineJobs(db: Db): Promise<Outcome> {
   const queues = await jobStatus(db);
   const failed = queues.reduce((sum, queue) => sum + queue.failed, 0);
-  const oldest = Math.max(0, ...queues.map((queue) => queue.oldest_seconds ?? 0));
-  const message = `the oldest waits ${Math.round(oldest)} s, ${failed} failed for good`;
+  const waits = queues.flatMap((queue) => queue.oldest_seconds ?? []);
+  const oldest = Math.max(0, ...waits);
+  const message = `${waits.length === 0 ? "none waits" : `the oldest waits ${Math.round(oldest)} s`}, ${failed} failed for good`;
   if (oldest > LONG_WAIT) return { message, warning: `${message}; is a worker running?` };
   if (failed > 0) return { message, warning: `${message}; see \`tintype jobs list --failed\`` };
   return { message };

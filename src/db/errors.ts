@@ -11,6 +11,8 @@ import pg from "pg";
  */
 export type DatabaseFailure = "unavailable" | "too_slow" | "conflict" | "bad_text" | "other";
 
+/** Of a socket, and of looking a host up; files have other calls. */
+const SOCKET_CALLS: ReadonlySet<unknown> = new Set(["connect", "read", "write", "getaddrinfo"]);
 const SOCKET_ERRORS = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN"]);
 
 /** pg reports these without a code. */
@@ -25,7 +27,9 @@ export function classifyDatabaseError(error: unknown): DatabaseFailure {
   if (code === "22021" || code === "22P05") return "bad_text";
   // 08 connection, 53 out of resources, 57 operator intervention (shutdown), 58 system.
   if (/^(08|53|57|58)/.test(code) && code.length === 5) return "unavailable";
-  if ("syscall" in error && SOCKET_ERRORS.has(code) && error.syscall !== "open" && error.syscall !== "stat") {
+  if ("syscall" in error && SOCKET_ERRORS.has(code) && SOCKET_CALLS.has(error.syscall)) return "unavailable";
+  // Of a host with several addresses, Node tells how each refused.
+  if (error instanceof AggregateError && error.errors.some((one) => classifyDatabaseError(one) === "unavailable")) {
     return "unavailable";
   }
   return DRIVER_MESSAGES.test(error.message) ? "unavailable" : "other";

@@ -89,7 +89,7 @@ export async function migrate(
     const pending = migrations.filter((migration) => !applied.has(migration.version));
     for (const migration of pending) {
       await apply(client, migration);
-      log.info({ version: migration.version, name: migration.name }, "migration applied");
+      log.info({ version: migration.version, migration: migration.name }, "migration applied");
     }
     await options.afterwards?.();
     return pending;

@@ -10,6 +10,7 @@ export function serve(loaded: LoadedConfig, features: Features): Promise<number>
   return runProcess(loaded, "serve", features, async (running) => {
     const { config, context, database, log, onStop } = running;
     if (config.worker.embedded) await takeJobs(running, features);
+    else log.info("jobs are left to `tintype worker`");
     const app = await buildApp(context, features.features);
     onStop({ name: "answer what is in flight", timeout: config.shutdown.timeout, run: () => app.close() });
     const port = await listen(app, config.host, config.port);
@@ -21,14 +22,15 @@ export function serve(loaded: LoadedConfig, features: Features): Promise<number>
   });
 }
 
-function greeting({ public_url, data_dir }: Config, embedded: boolean): string {
+function greeting({ public_url, data_dir, worker }: Config, embedded: boolean): string {
   return `
   Tintype ${VERSION}
 
   API       ${public_url}/api/v1
   Docs      ${public_url}/docs
   Data      ${data_dir}
-  Engines   ${embedded ? "Postgres (embedded), media on disk, worker inside" : "your Postgres, media on disk"}
+  Engines   ${embedded ? "embedded Postgres" : "your Postgres"}, media on disk
+  Worker    ${worker.embedded ? "inside" : "none here: pictures wait for `tintype worker`"}
 
   Next, in another terminal:
 
