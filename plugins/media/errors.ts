@@ -24,6 +24,11 @@ export const mediaMissing = defineError(
   "The upload has no picture. Send 1 to {limit} files in the field media.",
 );
 export const tooManyMedia = defineError("TOO_MANY_MEDIA", 422, "The upload has more than {limit} pictures.");
+export const uploadsBusy = defineError(
+  "UPLOADS_BUSY",
+  503,
+  "Too many uploads are under way. Try again when one of them has ended.",
+);
 export const uploadIncomplete = defineError(
   "UPLOAD_INCOMPLETE",
   400,

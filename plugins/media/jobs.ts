@@ -1,8 +1,8 @@
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../../src/context.ts";
 import { defineJob } from "../../src/jobs/job.ts";
-import { ATTEMPTS } from "./attempts.ts";
+import { inStaging, openStaging } from "../../src/staging.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
@@ -12,20 +12,26 @@ declare module "../../src/jobs/job.ts" {
   }
 }
 
+/**
+ * What one try may take: twice the longest `media.decode_timeout` (2 min), once for the file before it in the same
+ * decoder and once for its own, and a minute to store the renditions. The queue keeps what `migrate` wrote there, so it
+ * must hold for every configuration.
+ */
+const PROCESS_SECONDS = 2 * 120 + 60;
+
 export const processJob = defineJob<Context, "media.process">({
   name: "media.process",
-  attempts: ATTEMPTS,
+  attempts: 3,
   // Twice the decoders, so that the next file is at hand when one is done.
   concurrency: ({ config }) => config.worker.concurrency * 2,
   urgent: true,
-  expireSeconds: 300,
+  expireSeconds: PROCESS_SECONDS,
   async open(context) {
     const { config, log } = context;
     const [{ createDecoderPool }, { processMedium }] = await Promise.all([
       import("./decoder/pool.ts"),
       import("./process.ts"),
     ]);
-    await mkdir(join(config.data_dir, "staging"), { recursive: true, mode: 0o700 });
     const pool = createDecoderPool({
       size: config.worker.concurrency,
       timeoutMs: config.media.decode_timeout,
@@ -65,11 +71,12 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   schedule: "* * * * *",
   async open(context) {
     const { failAbandoned } = await import("./process.ts");
-    const { data_dir, media } = context.config;
+    const { config } = context;
     return {
       async handle(_data, { log }) {
         const failed = await failAbandoned(context);
-        const files = await sweepStaging(join(data_dir, "staging"), media.staging_max_age);
+        const folder = await openStaging(config);
+        const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
         if (failed + files > 0) log.info({ failed_media: failed, staged_files: files }, "leftovers swept");
       },
     };

@@ -4,7 +4,7 @@ import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
 import type { Run } from "../../src/jobs/job.ts";
-import { ATTEMPTS } from "./attempts.ts";
+import { inStaging, openStaging } from "../../src/staging.ts";
 import { DecoderClosedError, type DecoderPool } from "./decoder/pool.ts";
 import { FAILURES, PictureError, type PictureErrorCode } from "./decoder/protocol.ts";
 import { originalKey, renditionKey } from "./keys.ts";
@@ -25,15 +25,14 @@ export async function processMedium(context: Context, pool: DecoderPool, mediumI
     await removeObjects(context, mediumId);
     return;
   }
-  await noteAttempt(context.db, mediumId, run.attempt);
-  const stopTimer = imageProcessing.startTimer();
   try {
-    await renderAndStore(context, pool, mediumId, run.signal);
-    stopTimer();
+    await renderAndStore(context, pool, mediumId, run);
   } catch (error) {
     // Its turn never came in this process; that must not cost it a try.
     if (error instanceof DecoderClosedError)
       throw new DependencyError("this worker is being stopped", { cause: error });
+    // A store that went away under the decoder looks like a picture that cannot be read.
+    await context.media.check();
     if (run.last && !(error instanceof DependencyError)) await failMedium(context, mediumId, toFailure(error));
     throw error;
   }
@@ -41,26 +40,31 @@ export async function processMedium(context: Context, pool: DecoderPool, mediumI
 
 /** Media whose worker was killed in the last try: no handler lived to write that down. */
 export async function failAbandoned(context: Context): Promise<number> {
-  const quiet = context.config.media.decode_timeout + 60_000;
-  const ids = await abandonedMedia(context.db, ATTEMPTS, quiet);
+  const ids = await abandonedMedia(context.db);
   for (const id of ids) {
     await failMedium(context, id, failureOf("DECODER_CRASHED"));
   }
   return ids.length;
 }
 
-async function renderAndStore(
-  context: Context,
-  pool: DecoderPool,
-  mediumId: string,
-  signal: AbortSignal,
-): Promise<void> {
+async function renderAndStore(context: Context, pool: DecoderPool, mediumId: string, run: Run): Promise<void> {
   const { config, db, emit, media } = context;
   const original = await media.localFile(originalKey(mediumId));
-  if (!original) throw new PictureError("PICTURE_UNREADABLE", "the original is not in the store");
-  const folder = await mkdtemp(join(config.data_dir, "staging", "render-"));
+  if (!original) throw new Error("the original is not in the store");
+  let folder: string | undefined;
+  let stopTimer: (() => void) | undefined;
+  /** Its turn has come: the wait for a decoder is neither a part of the try nor of the time it takes. */
+  const onStart = async () => {
+    stopTimer = imageProcessing.startTimer();
+    await noteAttempt(db, mediumId, run.attempt);
+  };
   try {
-    const { renditions, ...picture } = await pool.render(original.path, folder, signal);
+    const staging = await openStaging(config);
+    const output = await inStaging(() => mkdtemp(join(staging, "render-")));
+    folder = output;
+    const { renditions, ...picture } = await inStaging(() =>
+      pool.render(original.path, output, { signal: run.signal, onStart }),
+    );
     for (const { name, path } of renditions) await media.putFile(renditionKey(mediumId, name), path);
     const kept = await inTransaction(db, async (tx) => {
       const row = await lockMedium(tx, mediumId);
@@ -81,8 +85,12 @@ async function renderAndStore(
     });
     if (!kept) await removeObjects(context, mediumId);
   } finally {
-    await original.release();
-    await rm(folder, { recursive: true, force: true });
+    stopTimer?.();
+    // What fails here must not hide why the try failed, nor undo one that did not; the sweeper takes the rest.
+    const cleanUps = [original.release(), folder && rm(folder, { recursive: true, force: true, maxRetries: 3 })];
+    for (const outcome of await Promise.allSettled(cleanUps)) {
+      if (outcome.status === "rejected") run.log.warn({ err: outcome.reason }, "a try has left files behind");
+    }
   }
 }
 

@@ -116,14 +116,21 @@ export async function deleteMedium(db: Db, id: string): Promise<void> {
   await db.deleteFrom("media").where("id", "=", id).where("state", "=", "removed").execute();
 }
 
-/** Media whose last try began `quietMs` ago or more and was never heard of again: its worker was killed. */
-export async function abandonedMedia(db: Db, attempts: number, quietMs: number): Promise<string[]> {
+/**
+ * Media that are still to be processed and have no job that would do it: their worker was killed in the last try. A job
+ * is enqueued with the row, and ends after its handler has written down how it went, so no other medium is ever so.
+ */
+export async function abandonedMedia(db: Db): Promise<string[]> {
   const rows = await db
     .selectFrom("media")
     .select("id")
     .where("state", "=", "processing")
-    .where("attempts", ">=", attempts)
-    .where(sql<boolean>`attempted_at < now() - ${quietMs} * interval '1 millisecond'`)
+    .where(
+      sql<boolean>`NOT EXISTS (
+        SELECT FROM pgboss.job
+        WHERE job.name = 'media.process' AND job.state IN ('created', 'retry', 'active')
+          AND job.data->>'medium_id' = media.id::text)`,
+    )
     .limit(1000)
     .execute();
   return rows.map((row) => row.id);

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, open, rm } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { MultipartFile } from "@fastify/multipart";
 import type { FastifyRequest } from "fastify";
@@ -7,8 +7,11 @@ import { v4 as randomId } from "uuid";
 import type { Config } from "../../src/config/schema.ts";
 import { formatSize } from "../../src/config/units.ts";
 import { DependencyError } from "../../src/errors.ts";
+import { viewerOf } from "../../src/http/auth.ts";
 import { HttpError, invalidRequest, invalidValue, unsupportedMediaType } from "../../src/http/errors.ts";
 import { assertStorable } from "../../src/http/validation.ts";
+import { inStaging, openStaging } from "../../src/staging.ts";
+import { admitUpload, assertSpace } from "./admission.ts";
 import { chunkArrived } from "./chunks.ts";
 import {
   emptyFile,
@@ -35,7 +38,7 @@ export interface Upload {
   pictures: StagedPicture[];
   /** Text fields by name, in the order in which they came. */
   fields: Map<string, string[]>;
-  /** Removes what is still staged. To be called whatever happened. */
+  /** Removes what is still staged, and lets the next upload in. To be called whatever happened; it never rejects. */
   discard(): Promise<void>;
 }
 
@@ -55,24 +58,31 @@ const SNIFF_BYTES = 4 * 1024;
  * Receives a multipart upload into the staging folder, a chunk at a time: memory does not grow with the files.
  * The first thing that is wrong decides the answer; the rest of the body is then read and thrown away, because a
  * client that is still sending would not see an answer on a connection that is closed under it.
- * @throws 400, 413, 415, 422: see errors.ts. Nothing stays staged then.
+ * @throws 400, 413, 415, 422, 503: see errors.ts. Nothing stays staged then.
  */
 export async function receiveUpload(request: FastifyRequest, config: Config, rules: UploadRules): Promise<Upload> {
   if (!request.isMultipart()) {
     throw unsupportedMediaType({ expected: `multipart/form-data with the field ${rules.pictures.field}` });
   }
-  const folder = join(config.data_dir, "staging");
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const leave = admitUpload(viewerOf(request).id);
   const staged: string[] = [];
   const discard = async () => {
-    await Promise.all(staged.map((path) => rm(path, { force: true })));
+    // Who has the answer may send the next upload at once.
+    leave();
+    for (const outcome of await Promise.allSettled(staged.map((path) => rm(path, { force: true })))) {
+      if (outcome.status === "rejected") request.log.warn({ err: outcome.reason }, "a staged file was left behind");
+    }
   };
   const pictures: StagedPicture[] = [];
   const fields = new Map<string, string[]>();
   let refusal: unknown = null;
 
-  guardTotal(request, config, rules);
   try {
+    const most = largestUpload(config, rules);
+    const length = Number(request.headers["content-length"] ?? most);
+    if (length > most) throw uploadTooLarge({ limit: formatSize(most) });
+    const folder = await openStaging(config);
+    await assertSpace(folder, length);
     const limits = {
       fileSize: config.media.max_photo,
       files: rules.pictures.max + 1,
@@ -81,6 +91,10 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
       fieldSize: 4 * Math.max(...Object.values(rules.fields).map(({ maxLength }) => maxLength)) + 4,
       parts: 200,
     };
+    // Who went away meanwhile sends no end either, for which the parser would wait.
+    if (request.raw.destroyed) throw uploadIncomplete({});
+    // It makes the body flow, so from here on nothing may wait before the parser.
+    guardTotal(request, most);
     for await (const part of request.parts({ limits })) {
       try {
         if (part.type === "field") takeField(fields, part, rules);
@@ -151,7 +165,7 @@ async function stage(part: MultipartFile, path: string, config: Config): Promise
   };
   let format: ReturnType<typeof recognise> | null = null;
 
-  const file = await open(path, "wx", 0o600).catch(stagingFailed);
+  const file = await inStaging(() => open(path, "wx", 0o600));
   try {
     for await (const chunk of part.file as AsyncIterable<Buffer>) {
       if (headBytes < HEAD_BYTES) {
@@ -161,11 +175,13 @@ async function stage(part: MultipartFile, path: string, config: Config): Promise
       if (format === null && headBytes >= SNIFF_BYTES) format = recognise();
       hash.update(chunk);
       bytes += chunk.length;
-      await file.writeFile(chunk).catch(stagingFailed);
+      await inStaging(() => file.writeFile(chunk));
     }
-  } finally {
-    await file.close();
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    throw error;
   }
+  await inStaging(() => file.close());
   if (part.file.truncated)
     throw fileTooLarge({ name, limit: formatSize(max_photo) }, { details: { max_bytes: max_photo } });
   if (bytes === 0) throw emptyFile({ name });
@@ -177,10 +193,13 @@ async function stage(part: MultipartFile, path: string, config: Config): Promise
   return { path, content_type: format.contentType, bytes, sha256: hash.digest() };
 }
 
-/** Ends the connection of a client that sends on and on, past all that any accepted upload could be. */
-function guardTotal(request: FastifyRequest, config: Config, rules: UploadRules): void {
-  const limit = (rules.pictures.max + 1) * config.media.max_photo + 1024 * 1024;
-  if (Number(request.headers["content-length"] ?? 0) > limit) throw uploadTooLarge({ limit: formatSize(limit) });
+/** Bytes of a whole request, past all that any accepted upload could be. */
+function largestUpload(config: Config, rules: UploadRules): number {
+  return (rules.pictures.max + 1) * config.media.max_photo + 1024 * 1024;
+}
+
+/** Ends the connection of a client that sends on and on. */
+function guardTotal(request: FastifyRequest, limit: number): void {
   let received = 0;
   request.raw.on("data", (chunk: Buffer) => {
     received += chunk.length;
@@ -201,10 +220,6 @@ function toUploadError(error: unknown, rules: UploadRules): unknown {
   return /Unexpected end|premature close|aborted|terminated early|Malformed|multipart/i.test(error.message)
     ? uploadIncomplete({}, { cause: error })
     : error;
-}
-
-function stagingFailed(error: unknown): never {
-  throw new DependencyError("the staging folder cannot be written", { cause: error });
 }
 
 /** What to call the file in a message: its own name, cut, without a path or anything unprintable. */

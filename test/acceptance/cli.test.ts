@@ -196,7 +196,15 @@ t.test("migrate and migrate --status", async (t) => {
   t.ok(migrations.every((row: { applied_at: null }) => row.applied_at === null));
   t.match(
     (await asJson("doctor", 1, empty)).checks,
-    [{}, {}, {}, {}, { name: "postgres", state: "ok" }, { name: "schema", state: "failed", mend: /tintype migrate/ }],
+    [
+      {},
+      {},
+      {},
+      {},
+      {},
+      { name: "postgres", state: "ok" },
+      { name: "schema", state: "failed", mend: /tintype migrate/ },
+    ],
     "doctor says how to mend it",
   );
   const { applied } = await asJson("migrate", 0, empty);
@@ -210,7 +218,7 @@ t.test("migrate and migrate --status", async (t) => {
 t.test("doctor in health, and with what is broken", async (t) => {
   const [said, { ok, checks }] = await inBothForms("doctor", 0);
   t.ok(ok);
-  const names = ["node", "features", "pictures", "media store", "postgres", "schema", "jobs"];
+  const names = ["node", "features", "pictures", "media store", "staging", "postgres", "schema", "jobs"];
   t.strictSame(
     checks.map((check: { name: string }) => check.name),
     names,

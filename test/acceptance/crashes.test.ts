@@ -87,7 +87,7 @@ t.test("kill -9 of a server in mid-upload: nothing half-published, leftovers swe
 
   const counts = "SELECT (SELECT count(*)::int FROM posts) AS posts, (SELECT count(*)::int FROM media) AS media";
   t.strictSame((await sql.query(counts)).rows, [{ posts: 0, media: 0 }]);
-  t.strictSame(await filesIn(join(dataDir, "media")), [], "nothing got out of staging");
+  t.strictSame(await filesIn(join(dataDir, "media", "originals")), [], "nothing got out of staging");
   t.equal((await filesIn(staging)).length, 3);
 
   const next = await startServer({

@@ -77,6 +77,9 @@ t.test("three tries, 2 to 4 and 4 to 8 seconds apart, then failed with a reason"
     t.ok(three - two > 3_900 && three - two < 8_000 + 2_500, `${what}: ${three - two} ms after the second`);
     t.equal((await bob.request("GET", `/posts/${id}`)).status, 404, "failed: for its author alone");
   }
+  const metrics = (await client.request("GET", "/metrics")).bytes.toString();
+  const observed = Number(/^instagram_image_processing_seconds_count (\d+)$/m.exec(metrics)?.[1]);
+  t.ok(observed >= 3 * Object.keys(bad).length, `failed tries are measured too: ${observed}`);
   t.match((await bob.request("GET", "/feed")).body.items, [{ id: inTime.id }]);
   t.match((await alice.request("GET", "/users/alice/posts")).body.items, [{ id: inTime.id }]);
   t.match((await alice.request("GET", "/me")).body, { post_count: 1 });
@@ -142,6 +145,14 @@ t.test("a job that runs again changes nothing", async (t) => {
   t.same(after[2].body, before[2].body);
   t.same(await filesOf([...before[0].media, ...before[1].media]), files);
   t.same(await readdir(join(dataDir, "staging")), [], "no try left anything staged");
+});
+
+t.test("a try has time for the longest decoding, and for that of the file before it", async (t) => {
+  const check = (timeout: string) => run(["config", "check"], { ...env, TINTYPE_MEDIA_DECODE_TIMEOUT: timeout });
+  t.equal((await check("2m")).code, 0);
+  t.equal((await check("121s")).code, 3);
+  const [queue] = await query("SELECT expire_seconds FROM pgboss.queue WHERE name = 'media.process'");
+  t.ok(queue.expire_seconds >= 2 * 120 + 60);
 });
 
 /** A sound JPEG, but for its size: 30,000 x 30,000, told after more than a reader of headers looks at. */

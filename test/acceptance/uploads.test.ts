@@ -8,6 +8,7 @@ import { type Answer, type Json, postForm } from "../support/client.ts";
 import { bomb, pdf, picture, svg } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
+import { openUpload } from "../support/upload.ts";
 
 const KB = 1024;
 const MAX_PHOTO = 256 * KB;
@@ -20,7 +21,7 @@ const good = await picture({ width: 64, height: 64 });
 async function leftNothing(t: Test): Promise<void> {
   // Of a connection that was cut, the server hears a moment later.
   await waitFor(async () => (await filesBelow("staging")).length === 0, "nothing to stay staged", 5_000);
-  t.same(await filesBelow("media"), [], "nothing was stored");
+  t.same(await filesBelow("media/originals"), [], "nothing was stored");
   t.match((await alice.request("GET", "/users/alice/posts")).body, { items: [] }, "there is no post");
 }
 
@@ -150,6 +151,33 @@ t.test("what is at the limits is taken, and a good post after all that is publis
   t.not(twice.media[0].id, twice.media[1].id, "the same picture twice is two media");
   t.equal((await filesBelow("media/originals")).length, 4);
   t.same(await filesBelow("staging"), [], "what was taken does not stay staged either");
+});
+
+t.test("uploads at once: four of an account, 32 in all, and a place is free again when one ends", async (t) => {
+  const busy = async (token: string) => {
+    const { status, headers, body } = await client.as(token).request("POST", "/posts", { form: postForm([good]) });
+    t.match({ status, body }, { status: 503, body: { error: { code: "UPLOADS_BUSY" } } });
+    t.ok(Number(headers.get("retry-after")) > 0, "it says when to ask again");
+  };
+  const begin = async (token: string, staged: number) => {
+    const uploads = await Promise.all(Array.from({ length: 4 }, () => openUpload(server.url, token, good)));
+    // Renditions of those that ended lie there too.
+    const uploadsThere = async () => (await filesBelow("staging")).filter((name) => !name.includes(".")).length;
+    await waitFor(async () => (await uploadsThere()) === staged, "the uploads to be under way");
+    return uploads;
+  };
+  const uploads = await begin(alice.token, 4);
+  await busy(alice.token);
+  t.equal((await uploads[0]?.finish())?.status, 202);
+  uploads[0] = await openUpload(server.url, alice.token, good);
+  for (let index = 1; index < 8; index++) {
+    const { token } = await client.register(`crowd${index}`);
+    uploads.push(...(await begin(token, 4 * (index + 1))));
+  }
+  const late = await client.register("late");
+  await busy(late.token);
+  for (const upload of uploads) t.equal((await upload.finish()).status, 202);
+  await late.post([good]);
 });
 
 interface Part {

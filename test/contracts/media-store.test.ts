@@ -1,6 +1,18 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
-import { access, chmod, mkdtemp, readdir, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
+import {
+  access,
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import t from "tap";
@@ -165,9 +177,9 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
 
 t.test("the filesystem driver", async (t) => {
   const isRoot = process.getuid?.() === 0;
-  const everything = async (folder: string) =>
-    (await readdir(folder, { recursive: true, withFileTypes: true }))
-      .filter((entry) => entry.isFile())
+  const objects = async (root: string) =>
+    (await readdir(root, { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile() && entry.parentPath !== root)
       .map(({ name }) => name);
 
   t.test("keeps objects to its own account", async (t) => {
@@ -190,7 +202,7 @@ t.test("the filesystem driver", async (t) => {
   t.test("takes files from another file system, also the same key twice at once", elsewhere, async (t) => {
     const staging = await mkdtemp("/dev/shm/tintype-test-");
     t.teardown(() => rm(staging, { recursive: true, force: true }));
-    const root = await temporaryFolder(t);
+    const root = join(await temporaryFolder(t), "media");
     const store = await openFilesystemStore(root);
     const versions = [1, 2, 3].map((n) => Buffer.alloc(2_000_000 + n, n));
     for (let time = 0; time < 5; time++) {
@@ -210,7 +222,7 @@ t.test("the filesystem driver", async (t) => {
       );
     }
     t.same(await readdir(staging), [], "the staged files were taken");
-    t.same(await everything(root), ["large.webp"], "no part is left");
+    t.same(await objects(root), ["large.webp"], "no part is left");
   });
 
   t.test("a full disk is an outage, and nothing is left of the try", { skip: !isRoot && "needs root" }, async (t) => {
@@ -227,7 +239,7 @@ t.test("the filesystem driver", async (t) => {
     const free = (await statfs(root)).bfree;
     await t.rejects(store.putFile(KEY, staged), DependencyError);
     t.equal(await store.read(KEY), null);
-    t.same(await everything(root), []);
+    t.same(await objects(root), []);
     t.equal((await statfs(root)).bfree, free, "the disk is as full as before");
     await access(staged);
     await writeFile(staged, "small");
@@ -238,7 +250,7 @@ t.test("the filesystem driver", async (t) => {
     "a folder that may not be written is an outage",
     { skip: isRoot && "root may write everywhere" },
     async (t) => {
-      const root = await temporaryFolder(t);
+      const root = join(await temporaryFolder(t), "media");
       const store = await openFilesystemStore(root);
       await chmod(root, 0o500);
       t.teardown(() => chmod(root, 0o700));
@@ -246,10 +258,81 @@ t.test("the filesystem driver", async (t) => {
     },
   );
 
-  t.test("a folder that is gone is an outage", async (t) => {
-    const root = join(await temporaryFolder(t), "media");
+  t.test("a disk that cannot be written is found by the check", { skip: !isRoot && "needs root" }, async (t) => {
+    const root = await mkdtemp(join(await temporaryFolder(t), "disk-"));
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", root], { stdio: "pipe" });
+    } catch {
+      return t.pass("a full disk", { skip: "no file system can be mounted here" });
+    }
+    t.teardown(() => execFileSync("umount", [root]));
     const store = await openFilesystemStore(root);
-    await rm(root, { recursive: true });
+    await store.check();
+    t.same(await readdir(root), ["tintype-store.txt"], "it leaves nothing");
+    await t.rejects(writeFile(join(root, "ballast"), Buffer.alloc(128 * 1024)), { code: "ENOSPC" });
     await t.rejects(store.check(), DependencyError);
+    await rm(join(root, "ballast"));
+    await store.check();
+    execFileSync("mount", ["-o", "remount,ro", root]);
+    await t.rejects(store.check(), DependencyError);
+  });
+
+  for (const [what, leave] of [
+    ["is gone", async () => undefined],
+    ["is empty, as that of a disk that is not mounted", (root: string) => mkdir(root)],
+  ] as const) {
+    t.test(`a root that ${what} is an outage, and is not made anew`, async (t) => {
+      const folder = await temporaryFolder(t);
+      const root = join(folder, "media");
+      const staged = join(folder, "staged");
+      const store = await openFilesystemStore(root);
+      await writeFile(staged, "x");
+      await store.putFile(KEY, staged);
+      await writeFile(staged, "y");
+      await rename(root, join(folder, "away"));
+      await leave(root);
+
+      const sibling = KEY.replace("large", "small");
+      const calls: Array<() => Promise<unknown>> = [
+        () => store.check(),
+        () => store.putFile(sibling, staged),
+        () => store.read(KEY),
+        () => store.localFile(KEY),
+        () => store.remove([KEY]),
+        () => openFilesystemStore(root),
+      ];
+      for (const call of calls)
+        await t.rejects(call(), { name: "DependencyError", hint: /Mount .* remove .*media\.made/ });
+      t.same(await readdir(root).catch(() => []), [], "nothing is put in its place");
+      t.equal(await readFile(staged, "utf8"), "y", "what was to be put is still there");
+
+      await rm(root, { recursive: true, force: true });
+      await rename(join(folder, "away"), root);
+      await store.putFile(sibling, staged);
+      for (const key of [KEY, sibling]) t.ok(await store.localFile(key), "all is there when it is back");
+
+      await rm(root, { recursive: true });
+      await rm(`${root}.made`);
+      await (await openFilesystemStore(root)).check();
+      t.equal(await store.read(KEY), null, "a new store, where the operator says so");
+    });
+  }
+
+  t.test("is made where nothing is, by several processes at once", async (t) => {
+    const folder = await temporaryFolder(t);
+    for (let round = 0; round < 10; round++) {
+      const root = join(folder, `media-${round}`);
+      // The root of a new file system.
+      if (round % 2 === 0) await mkdir(join(root, "lost+found"), { recursive: true });
+      const stores = await Promise.all(Array.from({ length: 8 }, () => openFilesystemStore(root)));
+      await Promise.all(stores.map((store) => store.check()));
+    }
+    const strange = join(folder, "strange");
+    await mkdir(strange);
+    await writeFile(join(strange, "notes.txt"), "");
+    await t.rejects(openFilesystemStore(strange), { name: "DependencyError", hint: /tintype-store\.txt/ });
+    t.same(await readdir(strange), ["notes.txt"]);
+    await writeFile(join(strange, "tintype-store.txt"), "");
+    await (await openFilesystemStore(strange)).check();
   });
 });

@@ -2,6 +2,7 @@
  * A decoder child: one file at a time, told over the IPC channel of `fork`. Its parent sets the limits, kills it
  * where it passes them, and starts another.
  */
+import { codeOf } from "../../../src/disk.ts";
 import { PictureError, type RenderReply, type RenderRequest } from "./protocol.ts";
 
 // Ctrl-C and a supervisor's SIGTERM reach the whole group; what runs here is still wanted until the parent says not.
@@ -24,6 +25,6 @@ async function answer({ inputPath, outputDir, maxPixels }: RenderRequest): Promi
     return { outcome: "rendered", rendered: await renderPicture(inputPath, outputDir, { maxPixels }) };
   } catch (error) {
     if (error instanceof PictureError) return { outcome: "refused", code: error.code, detail: error.detail };
-    return { outcome: "broken", detail: error instanceof Error ? error.message : String(error) };
+    return { outcome: "broken", detail: error instanceof Error ? error.message : String(error), code: codeOf(error) };
   }
 }

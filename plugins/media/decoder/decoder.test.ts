@@ -1,9 +1,7 @@
-import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { pino } from "pino";
 import sharp from "sharp";
 import t from "tap";
 import {
@@ -11,7 +9,6 @@ import {
   CORNERS,
   colourAt,
   difference,
-  largePhoto,
   pdf,
   picture,
   SECRET,
@@ -19,7 +16,6 @@ import {
   truncated,
 } from "../../../test/support/pictures.ts";
 import { measureRenditions } from "./bench.ts";
-import { createDecoderPool, DecoderClosedError, type DecoderPoolOptions } from "./pool.ts";
 import type { Rendered, RenditionName } from "./protocol.ts";
 import { renderPicture, shapedSize } from "./render.ts";
 
@@ -216,170 +212,12 @@ t.test("what is refused, and why", async (t) => {
   await t.rejects(renderPicture(join(dir, "absent"), output, LIMITS), { name: "Error" }, "no fault of the picture");
 });
 
-t.test("the pool", async (t) => {
-  const small = await picture({ width: 200, height: 150 });
-  /** Some seconds of work: many pixels, and no shrinking on load. */
-  const slow = bomb(7000, 7000);
-  const open = (options: Partial<DecoderPoolOptions> = {}) => {
-    const pool = createDecoderPool({
-      size: 1,
-      timeoutMs: 60_000,
-      maxRssBytes: 2 ** 31,
-      log: pino({ level: "silent" }),
-      ...LIMITS,
-      ...options,
-    });
-    t.teardown(() => pool.close());
-    return pool;
-  };
-  const until = async <T>(find: () => T | undefined): Promise<T> => {
-    for (;;) {
-      const found = find();
-      if (found !== undefined) return found;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  };
-  const children = (): number[] =>
-    readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
-  const isDecoder = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("decoder/child");
-  const decoders = () => children().filter(isDecoder);
-
-  await t.test("renders, and keeps its process", async (t) => {
-    const pool = open({ size: 2 });
-    t.equal(pool.size, 2);
-    t.same(decoders(), [], "started when needed");
-    const results = await Promise.all(
-      Array.from({ length: 6 }, async () => {
-        const { input, output } = await stage(small);
-        return pool.render(input, output);
-      }),
-    );
-    t.equal(new Set(results.flatMap(({ renditions }) => renditions.map(({ path }) => path))).size, 24);
-    t.equal(decoders().length, 2);
-    const [pid] = decoders();
-    const environment = readFileSync(`/proc/${pid}/environ`, "latin1");
-    t.match(environment, /MALLOC_ARENA_MAX=2/);
-    t.notMatch(environment, /\0(HOME|PATH|USER|TINTYPE_\w+)=/, "nothing of the parent's environment");
-    t.equal(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[16], "10", "nice");
-    process.kill(pid ?? 0, "SIGTERM");
-    process.kill(pid ?? 0, "SIGINT");
-    const { input, output } = await stage(small);
-    await pool.render(input, output);
-    t.ok(decoders().includes(pid ?? 0), "signals to the group are the parent's affair");
-    await pool.close();
-    t.same(decoders(), []);
-    await t.rejects(pool.render(input, output), DecoderClosedError);
-  });
-
-  await t.test("a refusal reaches the caller with its code, and the process lives on", async (t) => {
-    const pool = open();
-    const bad = await stage(truncated(small));
-    await t.rejects(pool.render(bad.input, bad.output), {
-      code: "PICTURE_UNREADABLE",
-      message: "The picture is damaged or incomplete.",
-    });
-    await t.rejects(pool.render(join(dir, "absent"), bad.output), { name: "Error", message: /missing/ });
-    const [pid] = decoders();
-    const good = await stage(small);
-    t.match(await pool.render(good.input, good.output), { width: 200 });
-    t.same(decoders(), [pid]);
-    await pool.close();
-  });
-
-  await t.test("a crash costs its own file only", async (t) => {
-    const pool = open();
-    const victim = await stage(slow);
-    const next = await stage(small);
-    const crashed = t.rejects(pool.render(victim.input, victim.output), { code: "DECODER_CRASHED", detail: /SIGKILL/ });
-    const passed = pool.render(next.input, next.output);
-    const pid = await until(() => decoders()[0]);
-    process.kill(pid, "SIGKILL");
-    await crashed;
-    t.match(await passed, { width: 200 });
-    t.notOk(decoders().includes(pid));
-    process.kill(decoders()[0] ?? 0, "SIGKILL");
-    await until(() => (decoders().length === 0 ? true : undefined));
-    t.match(await pool.render(next.input, next.output), { width: 200 }, "one that died idle is replaced");
-    await pool.close();
-  });
-
-  await t.test("limits of time and memory", async (t) => {
-    const { input, output } = await stage(slow);
-    const impatient = open({ timeoutMs: 50 });
-    await t.rejects(impatient.render(input, output), { code: "PICTURE_TIMEOUT", detail: "after 50 ms" });
-    await impatient.close();
-    const narrow = open({ maxRssBytes: 10e6 });
-    await t.rejects(narrow.render(input, output), { code: "DECODER_CRASHED", detail: /bytes of memory/ });
-    await narrow.close();
-    t.same(decoders(), []);
-  });
-
-  await t.test("abort, running and waiting", async (t) => {
-    const pool = open();
-    const { input, output } = await stage(slow);
-    const [running, waiting] = [new AbortController(), new AbortController()];
-    const first = t.rejects(pool.render(input, output, running.signal), { message: "enough" });
-    const second = t.rejects(pool.render(input, output, waiting.signal), { message: "not needed" });
-    const good = await stage(small);
-    const third = pool.render(good.input, good.output);
-    waiting.abort(new Error("not needed"));
-    await second;
-    running.abort(new Error("enough"));
-    await first;
-    t.match(await third, { width: 200 });
-    await t.rejects(pool.render(input, output, AbortSignal.abort(new Error("too late"))), { message: "too late" });
-    await pool.close();
-  });
-
-  await t.test("closing waits for what runs and refuses what waits", async (t) => {
-    const pool = open();
-    const one = await stage(await largePhoto());
-    const two = await stage(small);
-    const running = pool.render(one.input, one.output);
-    const refused = t.rejects(pool.render(two.input, two.output), DecoderClosedError);
-    const closed = pool.close();
-    t.equal(pool.close(), closed);
-    await refused;
-    t.match(await running, { width: 2725 });
-    await closed;
-    t.same(decoders(), []);
-  });
-
-  await t.test("a child whose parent vanishes ends, and a closed pool lets its process end", async (t) => {
-    const { spawn } = await import("node:child_process");
-    const pool = join(import.meta.dirname, "pool.ts");
-    const script = (tail: string) => `
-      import { createDecoderPool } from ${JSON.stringify(pool)};
-      import { pino } from "pino";
-      const pool = createDecoderPool({ size: 1, timeoutMs: 60000, maxRssBytes: 2 ** 31, maxPixels: 50e6,
-        log: pino({ level: "silent" }) });
-      ${tail}`;
-    const run = (tail: string) =>
-      spawn(process.execPath, ["--input-type=module-typescript", "-e", script(tail)], {
-        cwd: import.meta.dirname,
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-    const good = await stage(small);
-    const [input, output] = [JSON.stringify(good.input), JSON.stringify(good.output)];
-    const tidy = run(`await pool.render(${input}, ${output}); await pool.close();`);
-    t.same((await once(tidy, "exit"))[0], 0);
-
-    const busy = await stage(slow);
-    const doomed = run(`pool.render(${JSON.stringify(busy.input)}, ${JSON.stringify(busy.output)});`);
-    const grandchild = await until(() => {
-      const found = readFileSync(`/proc/${doomed.pid}/task/${doomed.pid}/children`, "utf8").trim();
-      return found ? Number(found) : undefined;
-    });
-    doomed.kill("SIGKILL");
-    await until(() => {
-      try {
-        return /^State:\s+Z/m.test(readFileSync(`/proc/${grandchild}/status`, "utf8")) || undefined;
-      } catch {
-        return true;
-      }
-    });
-    t.pass("ended by itself");
-  });
+t.test("a failure is told when nothing is written any more", async (t) => {
+  const { input, output } = await stage(await picture({ width: 1500, height: 1200 }));
+  // The first to be ready to be written, of which nothing can be.
+  await mkdir(join(output, "thumbnail.webp"));
+  await t.rejects(renderPicture(input, output, LIMITS), { code: "EISDIR" });
+  t.same(readdirSync(output).sort(), ["large.webp", "medium.webp", "small.webp", "thumbnail.webp"]);
 });
 
 t.test("the benchmark", async (t) => {

@@ -16,6 +16,12 @@ export type DecoderPoolOptions = RenderLimits & {
   log: Logger;
 };
 
+export type RenderOptions = {
+  signal?: AbortSignal;
+  /** Called when the file's turn has come; the decoder begins when it has resolved, and not at all if it rejects. */
+  onStart?: () => Promise<void>;
+};
+
 export type DecoderPool = {
   readonly size: number;
   /**
@@ -23,9 +29,9 @@ export type DecoderPool = {
    * which they came. Once this has settled, nothing is written into `outputDir` any more.
    *
    * Throws PictureError; the signal's reason, when that aborts; DecoderClosedError; and plain Error for what is
-   * neither the picture's fault nor the decoder's (no such file, a full disk).
+   * neither the picture's fault nor the decoder's (no such file, a full disk), with the system's `code` if it has one.
    */
-  render(inputPath: string, outputDir: string, signal?: AbortSignal): Promise<Rendered>;
+  render(inputPath: string, outputDir: string, options?: RenderOptions): Promise<Rendered>;
   /** Refuses new files and those that wait, lets the running ones finish, then ends the processes. */
   close(): Promise<void>;
 };
@@ -116,11 +122,12 @@ export function createDecoderPool(options: DecoderPoolOptions): DecoderPool {
 
   return {
     size,
-    async render(inputPath, outputDir, signal) {
+    async render(inputPath, outputDir, { signal, onStart } = {}) {
       if (closing) throw new DecoderClosedError();
       signal?.throwIfAborted();
       await takePlace(signal);
       try {
+        await onStart?.();
         signal?.throwIfAborted();
         return await renderNow({ inputPath, outputDir, maxPixels: options.maxPixels }, signal);
       } finally {
@@ -202,7 +209,7 @@ function decodeIn(
     if (reply.outcome === "accepted") accepted = true;
     else if (reply.outcome === "rendered") resolve(reply.rendered);
     else if (reply.outcome === "refused") reject(new PictureError(reply.code, reply.detail));
-    else reject(new Error(reply.detail));
+    else reject(Object.assign(new Error(reply.detail), { code: reply.code }));
   };
   const onExit = (code: number | null, killedBy: NodeJS.Signals | null) => {
     const Crash = accepted ? PictureError : NotAcceptedError;

@@ -68,10 +68,10 @@ export type RenderRequest = { inputPath: string; outputDir: string } & RenderLim
 
 /**
  * Child to parent: `accepted` before it opens the file, then one of the others. `broken` is no fault of the picture:
- * a full disk, a file that is not there.
+ * a full disk, a file that is not there. Its `code` is the system's (ENOSPC) or "".
  */
 export type RenderReply =
   | { outcome: "accepted" }
   | { outcome: "rendered"; rendered: Rendered }
   | { outcome: "refused"; code: PictureErrorCode; detail: string }
-  | { outcome: "broken"; detail: string };
+  | { outcome: "broken"; detail: string; code: string };

@@ -88,7 +88,7 @@ export async function renderPicture(
   const original = await readHeader(inputPath, maxPixels);
   const large = await decode(inputPath, maxPixels, original);
   // The costliest encoding starts at once: the others are made beside it.
-  const [largeFile, rest] = await Promise.all([
+  const [largeFile, rest] = await settleAll([
     encode("large", large, outputDir),
     renderSmaller(large, original, outputDir),
   ]);
@@ -106,15 +106,23 @@ async function renderSmaller(large: Pixels, original: Size, outputDir: string) {
   const medium = await resize(large, shapedSize(original, SIZES.medium.side));
   const mediumFile = encode("medium", medium, outputDir);
   const squares = resize(medium, { width: SIZES.small.side, height: SIZES.small.side }).then(async (small) =>
-    Promise.all([
+    settleAll([
       resize(small, { width: SIZES.thumbnail.side, height: SIZES.thumbnail.side }).then((thumbnail) =>
         encode("thumbnail", thumbnail, outputDir),
       ),
       encode("small", small, outputDir),
     ]),
   );
-  const [mediumRendition, squareRenditions, thumbhash] = await Promise.all([mediumFile, squares, hashOf(medium)]);
+  const [mediumRendition, squareRenditions, thumbhash] = await settleAll([mediumFile, squares, hashOf(medium)]);
   return { renditions: [...squareRenditions, mediumRendition], thumbhash };
+}
+
+/** Promise.all, but a failure is told only after the others too have ended: whoever hears of it removes their files. */
+async function settleAll<T extends readonly unknown[] | []>(
+  work: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
 }
 
 async function readHeader(inputPath: string, maxPixels: number): Promise<Size & { animated: boolean }> {
