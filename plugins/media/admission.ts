@@ -1,12 +1,9 @@
 import { statfs } from "node:fs/promises";
+import type { Config } from "../../src/config/schema.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { inStaging } from "../../src/staging.ts";
 import { uploadsBusy } from "./errors.ts";
 
-/** Uploads that one process receives at a time. Each may hold some 200 MB in staging and, of its files, one open. */
-const UPLOADS = 32;
-/** How many of them may be one account's: nobody can take all places, or fill the disk, alone. */
-const UPLOADS_OF_ACCOUNT = 4;
 /** Seconds after which a refused client may ask again; a photo takes about as long. */
 const RETRY_AFTER = 2;
 /** Bytes that uploads leave free: renditions need some, and an embedded Postgres on the same disk stops without any. */
@@ -19,9 +16,13 @@ let uploads = 0;
  * Takes a place for an upload. @returns what gives it back; to be called once the upload has left staging, and without
  * effect when it is called again. @throws 503 when all places are taken.
  */
-export function admitUpload(accountId: string): () => void {
+export function admitUpload(
+  accountId: string,
+  limits: Pick<Config["media"], "uploads" | "uploads_per_account">,
+): () => void {
   const own = uploadsOf.get(accountId) ?? 0;
-  if (uploads >= UPLOADS || own >= UPLOADS_OF_ACCOUNT) throw uploadsBusy({}, { retryAfter: RETRY_AFTER });
+  if (uploads >= limits.uploads || own >= limits.uploads_per_account)
+    throw uploadsBusy({}, { retryAfter: RETRY_AFTER });
   uploads++;
   uploadsOf.set(accountId, own + 1);
   let taken = true;

@@ -64,7 +64,7 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
   if (!request.isMultipart()) {
     throw unsupportedMediaType({ expected: `multipart/form-data with the field ${rules.pictures.field}` });
   }
-  const leave = admitUpload(viewerOf(request).id);
+  const leave = admitUpload(viewerOf(request).id, config.media);
   const staged: string[] = [];
   const discard = async () => {
     // Who has the answer may send the next upload at once.

@@ -27,6 +27,8 @@ t.test("without any setting", async (t) => {
       max_pixels: 50_000_000,
       decode_timeout: 20_000,
       decoder_memory: 1024 ** 3,
+      uploads: 256,
+      uploads_per_account: 32,
       staging_max_age: 86_400_000,
     },
     http: {

@@ -144,6 +144,18 @@ export const ConfigSchema = Type.Object({
       minimum: "128mb",
       maximum: "64gb",
     }),
+    uploads: integer({
+      description: "Uploads that one process receives at a time; more are told to come again. Each is staged on disk.",
+      default: "256",
+      minimum: 1,
+      maximum: 10_000,
+    }),
+    uploads_per_account: integer({
+      description: "How many of them may be one account's, so that nobody takes all places alone.",
+      default: "32",
+      minimum: 1,
+      maximum: 10_000,
+    }),
     staging_max_age: duration({
       description:
         "What broken uploads left behind is removed after this time, which must not be shorter than `http.request_timeout`.",
