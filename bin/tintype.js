@@ -6,8 +6,8 @@ import { dirname, join } from "node:path";
 if (Number(process.versions.node.split(".")[0]) >= 24) {
   const { ensureShell } = await import("../src/config/load.ts");
   ensureShell();
-  const { execute } = await import("@oclif/core");
-  await execute({ dir: import.meta.url });
+  const { main } = await import("../src/cli/main.ts");
+  await main(join(import.meta.dirname, ".."), process.argv.slice(2));
 } else {
   runUnderOwnNode();
 }

@@ -1,7 +1,14 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config/schema.ts";
 import { codeOf, diskOutage, tryWriting } from "./disk.ts";
+import { DependencyError } from "./errors.ts";
+
+/** How the folders of renditions that are being made begin. */
+export const RENDER_PREFIX = "render-";
+
+/** Bytes that uploads leave free: renditions need some, and an embedded Postgres on the same disk stops without any. */
+const SPARE = 64 * 1024 * 1024;
 
 /** Runs `work` on files in the staging folder. @throws DependencyError when the disk fails, or the folder is gone. */
 export function inStaging<T>(work: () => Promise<T>): Promise<T> {
@@ -23,8 +30,22 @@ export async function openStaging({ data_dir }: Pick<Config, "data_dir">): Promi
   return folder;
 }
 
-/** @throws DependencyError when nothing can be written there. */
+/** @throws DependencyError when nothing can be written there, or the disk is nearly full. */
 export async function checkStaging(config: Pick<Config, "data_dir">): Promise<void> {
   const folder = await openStaging(config);
   await inStaging(() => tryWriting(folder));
+  await assertSpace(folder, 0);
+}
+
+/**
+ * Asked before the first byte of an upload is read: one that fills the disk would fail for all that are under way.
+ * @throws DependencyError when the disk of `folder` has not so many bytes to spare.
+ */
+export async function assertSpace(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize, blocks } = await inStaging(() => statfs(folder));
+  // Some file systems cannot tell.
+  if (blocks === 0 || bavail * bsize >= bytes + SPARE) return;
+  throw new DependencyError(`the disk of ${folder} is nearly full: ${bavail * bsize} bytes are free`, {
+    hint: "Make space on it, or give the data dir a larger disk.",
+  });
 }

@@ -39,10 +39,7 @@ export async function accountRoutes(app: App, { config, db }: Context): Promise<
       schema: {
         summary: "Sign in by name or email",
         tags,
-        body: Type.Object(
-          { login: Type.String({ maxLength: 254 }), password: Type.String({ maxLength: 256 }) },
-          { additionalProperties: false },
-        ),
+        body: Type.Object({ login: Type.String(), password: Type.String() }, { additionalProperties: false }),
         response: { 200: SignedIn },
       },
     },

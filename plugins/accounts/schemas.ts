@@ -7,7 +7,7 @@ export const Username = Type.String({
   description: "3 to 30 of a-z, 0-9, dot and underscore; capitals are taken as small letters",
 });
 export const Email = Type.String({
-  pattern: "^[^\\s@]+@[^\\s@]+$",
+  pattern: "^[^\\s@]+@[^\\s@.]+(\\.[^\\s@.]+)*$",
   maxLength: 254,
   description: "an email address such as ana@example.org",
 });

@@ -1,14 +1,8 @@
-import { statfs } from "node:fs/promises";
 import type { Config } from "../../src/config/schema.ts";
-import { DependencyError } from "../../src/errors.ts";
-import { inStaging } from "../../src/staging.ts";
 import { uploadsBusy } from "./errors.ts";
 
 /** Seconds after which a refused client may ask again; a photo takes about as long. */
 const RETRY_AFTER = 2;
-/** Bytes that uploads leave free: renditions need some, and an embedded Postgres on the same disk stops without any. */
-const SPARE = 256 * 1024 * 1024;
-
 const uploadsOf = new Map<string, number>();
 let uploads = 0;
 
@@ -34,17 +28,4 @@ export function admitUpload(
     if (left > 0) uploadsOf.set(accountId, left);
     else uploadsOf.delete(accountId);
   };
-}
-
-/**
- * Asked before the first byte is read: an upload that fills the disk would fail for all that are under way.
- * @throws DependencyError when the disk of `folder` has not so many bytes to spare.
- */
-export async function assertSpace(folder: string, bytes: number): Promise<void> {
-  const { bavail, bsize, blocks } = await inStaging(() => statfs(folder));
-  // Some file systems cannot tell.
-  if (blocks === 0 || bavail * bsize >= bytes + SPARE) return;
-  throw new DependencyError(`the disk of ${folder} is nearly full: ${bavail * bsize} bytes are free`, {
-    hint: "Make space on it, or give the data dir a larger disk.",
-  });
 }

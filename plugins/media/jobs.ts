@@ -2,7 +2,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../../src/context.ts";
 import { defineJob } from "../../src/jobs/job.ts";
-import { inStaging, openStaging } from "../../src/staging.ts";
+import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
@@ -83,6 +83,9 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   },
 });
 
+/** Milliseconds after which nobody works on a folder of renditions any more: a try is long over by then. */
+const RENDER_MAX_AGE = 15 * 60_000;
+
 /** @returns how many files and folders older than `maxAge` ms were removed. */
 async function sweepStaging(folder: string, maxAge: number): Promise<number> {
   let removed = 0;
@@ -93,7 +96,7 @@ async function sweepStaging(folder: string, maxAge: number): Promise<number> {
       // Another process took it away meanwhile.
       () => 0,
     );
-    if (age <= maxAge) continue;
+    if (age <= (name.startsWith(RENDER_PREFIX) ? RENDER_MAX_AGE : maxAge)) continue;
     await rm(path, { recursive: true, force: true });
     removed += 1;
   }

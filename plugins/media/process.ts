@@ -4,7 +4,7 @@ import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
 import type { Run } from "../../src/jobs/job.ts";
-import { inStaging, openStaging } from "../../src/staging.ts";
+import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 import { DecoderClosedError, type DecoderPool } from "./decoder/pool.ts";
 import { FAILURES, PictureError, type PictureErrorCode } from "./decoder/protocol.ts";
 import { originalKey, renditionKey } from "./keys.ts";
@@ -60,7 +60,7 @@ async function renderAndStore(context: Context, pool: DecoderPool, mediumId: str
   };
   try {
     const staging = await openStaging(config);
-    const output = await inStaging(() => mkdtemp(join(staging, "render-")));
+    const output = await inStaging(() => mkdtemp(join(staging, RENDER_PREFIX)));
     folder = output;
     const { renditions, ...picture } = await inStaging(() =>
       pool.render(original.path, output, { signal: run.signal, onStart }),

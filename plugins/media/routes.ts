@@ -9,6 +9,8 @@ import { mediumNotFound } from "./errors.ts";
 import { renditionKey } from "./keys.ts";
 import { publicRendition } from "./store.ts";
 
+const WEBP = { content: { "image/webp": { schema: Type.Any() } } };
+
 /** `/media/:medium/:rendition.webp`, outside of /api/v1: an <img> sends no token. */
 export async function mediaRoutes(app: App, { db, media }: Context): Promise<void> {
   app.get(
@@ -19,7 +21,7 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
         description: "`:file` is thumbnail.webp, small.webp, medium.webp or large.webp. Ranges and If-None-Match work.",
         tags: ["Media"],
         params: Type.Object({ medium: Type.String(), file: Type.String() }),
-        produces: ["image/webp"],
+        response: { "2xx": WEBP, 304: Type.Null(), 416: Type.Null() },
       },
     },
     async (request, reply) => {
@@ -37,12 +39,12 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
       });
       // Of the headers this one alone: by `Cache-Control: no-cache`, which fetch adds to it, a client tells caches to ask
       // us, not us to send again what it has.
-      if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send();
+      if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send(null);
 
       // HEAD tells of the whole: ranges are for GET alone.
       const range = request.method === "GET" ? wantedRange(request.headers, etag, found.bytes) : null;
       if (range === "unsatisfiable") {
-        return reply.code(416).header("content-range", `bytes */${found.bytes}`).send();
+        return reply.code(416).header("content-range", `bytes */${found.bytes}`).send(null);
       }
       const object = await media.read(renditionKey(medium.toLowerCase(), name), range ?? undefined);
       if (!object) throw mediumNotFound({});

@@ -10,8 +10,8 @@ import { DependencyError } from "../../src/errors.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { HttpError, invalidRequest, invalidValue, unsupportedMediaType } from "../../src/http/errors.ts";
 import { assertStorable } from "../../src/http/validation.ts";
-import { inStaging, openStaging } from "../../src/staging.ts";
-import { admitUpload, assertSpace } from "./admission.ts";
+import { assertSpace, inStaging, openStaging } from "../../src/staging.ts";
+import { admitUpload } from "./admission.ts";
 import { chunkArrived } from "./chunks.ts";
 import {
   emptyFile,
@@ -79,7 +79,8 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
 
   try {
     const most = largestUpload(config, rules);
-    const length = Number(request.headers["content-length"] ?? most);
+    // A body that does not tell its length is not held to be the longest.
+    const length = Number(request.headers["content-length"] ?? 0);
     if (length > most) throw uploadTooLarge({ limit: formatSize(most) });
     const folder = await openStaging(config);
     await assertSpace(folder, length);
@@ -114,6 +115,8 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
     if (pictures.length === 0) throw mediaMissing({ limit: rules.pictures.max });
     return { pictures, fields, discard };
   } catch (error) {
+    // A parser that gave up leaves the body standing, and a client that goes on sending would wait for nobody.
+    request.raw.resume();
     await discard();
     throw toUploadError(refusal ?? error, rules);
   }
@@ -129,11 +132,14 @@ function takeField(
   if (name === rules.pictures.field) throw invalidRequest({ reason: `${name} must be a file: give it a file name` });
   if (rule === undefined) {
     const known = [rules.pictures.field, ...Object.keys(rules.fields)].join(", ");
-    throw invalidRequest({ reason: `there is no field of that name here; the fields are ${known}` });
+    throw invalidRequest({ reason: `it has a field that is not one of ${known}` });
   }
   const values = fields.get(name) ?? [];
   if (typeof value !== "string") throw invalidRequest({ reason: `${name} must be text` });
-  if (values.length >= rule.times) throw invalidRequest({ reason: `${name} may be given ${rule.times} times at most` });
+  if (values.length >= rule.times)
+    throw invalidRequest({
+      reason: rule.times === 1 ? `${name} is given twice` : `${name} is given more than ${rule.times} times`,
+    });
   if (part.valueTruncated || [...value].length > rule.maxLength) {
     throw invalidValue(
       { reason: `${name} has more than ${rule.maxLength} characters` },

@@ -48,12 +48,12 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         },
       });
       try {
-        const altTexts = (upload.fields.get("alt_text") ?? []).map((text) => text || null);
+        const altTexts = (upload.fields.get("alt_text") ?? []).map(blankToNull);
         if (altTexts.length > upload.pictures.length)
           throw invalidRequest({ reason: "there are more alt_texts than media" });
         const postId = await createPost(context, viewerOf(request).id, {
           pictures: upload.pictures,
-          caption: upload.fields.get("caption")?.[0] || null,
+          caption: blankToNull(upload.fields.get("caption")?.[0]),
           altTexts,
         });
         return await reply.code(202).send({ post_id: postId, status: "processing" as const });
@@ -93,7 +93,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request) => {
-      const post = await editCaption(db, viewerOf(request).id, request.params.id, request.body.caption || null);
+      const post = await editCaption(db, viewerOf(request).id, request.params.id, blankToNull(request.body.caption));
       return toPost(post, config.public_url);
     },
   );
@@ -141,4 +141,9 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       return { items: posts.map((post) => toPost(post, config.public_url)), next_cursor: page.next_cursor };
     },
   );
+}
+
+/** A text of nothing but space says nothing. Other space is the author's own. */
+function blankToNull(text: string | null | undefined): string | null {
+  return text?.trim() ? text : null;
 }

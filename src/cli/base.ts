@@ -1,9 +1,8 @@
-import { Command, Errors, Flags } from "@oclif/core";
+import { Command, Flags } from "@oclif/core";
 import type { Logger } from "pino";
 import type { LoadedConfig } from "../config/load.ts";
 import type { Context } from "../context.ts";
-import { ExitError } from "../errors.ts";
-import { HttpError } from "../http/errors.ts";
+import { explain, printError } from "./explain.ts";
 import { allFeatures, featuresOf, readConfig } from "./program.ts";
 import { formatTable } from "./table.ts";
 
@@ -25,7 +24,7 @@ export abstract class BaseCommand extends Command {
     settings: Record<string, string | undefined> = {},
   ): Promise<LoadedConfig> {
     const loaded = readConfig({ flags: settings, file: flags.config });
-    for (const warning of loaded.warnings) this.warn(warning);
+    for (const warning of loaded.warnings) this.logToStderr(`Warning: ${warning}`);
     return loaded;
   }
 
@@ -61,37 +60,9 @@ export abstract class BaseCommand extends Command {
     this.log(formatTable(rows, columns));
   }
 
-  protected override async catch(error: Errors.CLIError & { exitCode?: number }): Promise<void> {
-    const { code, message, hint, exit } = explain(error);
-    if (this.jsonEnabled()) {
-      this.logJson({ error: { code, message, hint } });
-    } else {
-      this.logToStderr(`Error: ${message}`);
-      if (hint) this.logToStderr(`  ${hint}`);
-    }
-    this.exit(exit);
+  protected override async catch(error: Error): Promise<void> {
+    const explained = explain(error);
+    printError(explained, this.jsonEnabled());
+    this.exit(explained.exit);
   }
-}
-
-interface Explained {
-  code: string;
-  message: string;
-  hint: string | null;
-  exit: number;
-}
-
-function explain(error: Errors.CLIError): Explained {
-  const known: unknown = error;
-  if (known instanceof ExitError) {
-    return { code: known.name, message: known.message, hint: known.hint ?? null, exit: known.exitCode };
-  }
-  // The rules of a feature: what was given is wrong (a bad name), or cannot be done (a name that is taken).
-  if (known instanceof HttpError) {
-    const wrongUsage = known.status === 400 || known.status === 422;
-    return { code: known.code, message: known.message, hint: null, exit: wrongUsage ? 2 : 1 };
-  }
-  if (known instanceof Errors.CLIError) {
-    return { code: "UsageError", message: known.message, hint: null, exit: known.oclif.exit ?? 2 };
-  }
-  return { code: "InternalError", message: error.stack ?? String(error), hint: null, exit: 1 };
 }

@@ -27,11 +27,12 @@ export class JobsList extends BaseCommand {
 
   override async run(): Promise<unknown> {
     const { flags } = await this.parse(JobsList);
-    const { listJobs } = await import("../jobs/admin.ts");
+    const { assertQueue, listJobs } = await import("../jobs/admin.ts");
     const { failed, limit, queue } = flags;
-    const jobs = await this.withContext(flags, ({ db }) =>
-      listJobs(db, { failed, limit, ...(queue ? { queue } : {}) }),
-    );
+    const jobs = await this.withContext(flags, async ({ db }) => {
+      await assertQueue(db, queue);
+      return listJobs(db, { failed, limit, ...(queue ? { queue } : {}) });
+    });
     this.table(jobs, ["id", "queue", "state", "attempts", "created_at", "reason", "data"]);
     return { jobs };
   }
@@ -57,10 +58,11 @@ export class JobsRetry extends BaseCommand {
     const wrong = ids.find((id) => !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id));
     if (wrong !== undefined)
       this.error(`${wrong} is not the id of a job; \`jobs list --failed\` shows them.`, { exit: 2 });
-    const { retryJobs } = await import("../jobs/admin.ts");
-    const retried = await this.withContext(flags, async ({ queue }) =>
-      retryJobs(queue, { ids: flags.all ? undefined : ids, queue: flags.queue }),
-    );
+    const { assertQueue, retryJobs } = await import("../jobs/admin.ts");
+    const retried = await this.withContext(flags, async ({ db, queue }) => {
+      await assertQueue(db, flags.queue);
+      return retryJobs(queue, { ids: flags.all ? undefined : ids, queue: flags.queue });
+    });
     if (retried < ids.length) {
       throw new OperationError(
         `${ids.length - retried} of ${ids.length} jobs are not among the failed; ${retried} were retried`,
@@ -87,11 +89,12 @@ export class JobsPurge extends BaseCommand {
     const olderThanMs =
       flags["older-than"] === "0" || flags["older-than"] === "0s" ? 0 : parseDuration(flags["older-than"]);
     if (olderThanMs === undefined) this.error("--older-than wants a duration such as 30m, 24h or 7d.", { exit: 2 });
-    const { purgeJobs } = await import("../jobs/admin.ts");
+    const { assertQueue, purgeJobs } = await import("../jobs/admin.ts");
     const dryRun = flags["dry-run"];
-    const purged = await this.withContext(flags, ({ db }) =>
-      purgeJobs(db, { olderThanMs, queue: flags.queue, dryRun }),
-    );
+    const purged = await this.withContext(flags, async ({ db }) => {
+      await assertQueue(db, flags.queue);
+      return purgeJobs(db, { olderThanMs, queue: flags.queue, dryRun });
+    });
     this.log(`${dryRun ? "Would delete" : "Deleted"} ${purged} failed ${purged === 1 ? "job" : "jobs"}.`);
     return { purged, dry_run: dryRun };
   }

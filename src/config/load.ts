@@ -247,6 +247,8 @@ function deriveDefaults(values: Map<string, unknown>, options: LoadOptions): voi
   const { known, core } = options.features;
   const chosen = values.get("features");
   const derive = (name: string, value: unknown) => values.set(name, values.get(name) ?? value);
+  const given = values.get("public_url");
+  if (typeof given === "string") values.set("public_url", given.replace(/\/+$/, ""));
   derive("public_url", defaultPublicUrl(String(values.get("host")), Number(values.get("port"))));
   derive("data_dir", uid === 0 ? "/var/lib/tintype" : "tintype-data");
   derive("worker.embedded", values.get("database.url") === null);

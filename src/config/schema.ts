@@ -40,7 +40,7 @@ export const ConfigSchema = Type.Object({
     default: null,
     otherwise: "`http://host:port`, with `localhost` for an address that stands for all",
     check: isBaseUrl,
-    wants: "an absolute http:// or https:// URL without a slash at its end, such as https://photos.example.com",
+    wants: "an absolute http:// or https:// URL, such as https://photos.example.com",
   }),
   data_dir: text({
     description:
@@ -198,7 +198,7 @@ export const ConfigSchema = Type.Object({
       wants: "IP addresses or CIDR ranges such as 10.0.0.0/8",
     }),
     cors_origins: list({
-      description: "The sites whose pages may call the API from a browser.",
+      description: "The sites whose pages may call the API from a browser; `*` is every one.",
       default: "",
       check: isOrigin,
       wants: "origins such as https://app.example.com, without a path or a slash at the end",

@@ -217,12 +217,12 @@ export function isHost(text: string): boolean {
 
 /** An absolute http(s) URL to which paths can be appended: no query, fragment, credentials or final slash. */
 export function isBaseUrl(text: string): boolean {
-  return /^https?:\/\/[^\s?#@]*[^\s?#@/]$/i.test(text) && URL.canParse(text);
+  return /^https?:\/\/[^\s?#@/][^\s?#@]*$/i.test(text) && URL.canParse(text);
 }
 
 /** What a browser sends as `Origin`, to the letter. */
 export function isOrigin(text: string): boolean {
-  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+  return text === "*" || (/^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text);
 }
 
 /** An IP address, or a CIDR range of at least one bit: the HTTP server takes no `/0`. */

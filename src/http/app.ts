@@ -13,6 +13,7 @@ import { errorBody, handleError, sendError } from "./error-handler.ts";
 import {
   type HttpError,
   headersTooLarge,
+  invalidJson,
   invalidRequest,
   requestTimeout,
   routeNotFound,
@@ -60,7 +61,8 @@ async function createApp({ config, log }: Context): Promise<App> {
     trustProxy: config.http.trust_proxy.length > 0 ? config.http.trust_proxy : false,
     forceCloseConnections: "idle",
     return503OnClosing: false,
-    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
+    // A name that is too long is a name that is not there; the limit on headers bounds it.
+    routerOptions: { maxParamLength: 16 * 1024, ignoreTrailingSlash: true },
     genReqId: (request) => {
       const given = request.headers["x-request-id"];
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomId();
@@ -79,8 +81,12 @@ async function createApp({ config, log }: Context): Promise<App> {
       log.debug({ err: error, request_id: requestId }, "not answered by a route");
       socket.end(rawErrorResponse(clientError(error.code), requestId));
     },
-    frameworkErrors: (error, request, reply) => {
-      sendError(request, reply.header("x-request-id", request.id), invalidRequest({ reason: error.message }));
+    frameworkErrors: (_error, request, reply) => {
+      sendError(
+        request,
+        reply.header("x-request-id", request.id),
+        invalidRequest({ reason: "its URL cannot be decoded" }),
+      );
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
@@ -93,7 +99,7 @@ async function createApp({ config, log }: Context): Promise<App> {
   );
   // Fastify's own; no route takes plain text.
   app.removeContentTypeParser("text/plain");
-  takeEmptyBodies(app);
+  parseJson(app);
   app.decorateRequest("viewer", null);
   observeRequests(app);
   drainOnClose(app);
@@ -104,7 +110,7 @@ async function createApp({ config, log }: Context): Promise<App> {
     hsts: config.public_url.startsWith("https:"),
   });
   await app.register(cors, {
-    origin: config.http.cors_origins.length > 0 ? config.http.cors_origins : false,
+    origin: config.http.cors_origins.includes("*") ? "*" : config.http.cors_origins,
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
     exposedHeaders: ["link", "retry-after", "x-request-id", "idempotent-replayed"],
     maxAge: 3600,
@@ -126,13 +132,21 @@ async function requireHost({ headers, raw }: FastifyRequest): Promise<void> {
   }
 }
 
-/** Many clients name JSON as their content type on every call, also where they send nothing. */
-function takeEmptyBodies(app: App): void {
+/** JSON in UTF-8. Many clients name it as their content type on every call, also where they send nothing. */
+function parseJson(app: App): void {
   const parse = app.getDefaultJsonParser("error", "error");
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
   app.removeContentTypeParser("application/json");
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body: string, done) => {
-    if (body === "") done(null, undefined);
-    else void parse(request, body, done);
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body: Buffer, done) => {
+    if (body.length === 0) return done(null, undefined);
+    let text: string;
+    try {
+      text = utf8.decode(body);
+    } catch {
+      // Taken leniently, it would be stored with replacement characters for what was sent.
+      return done(invalidJson({}));
+    }
+    void parse(request, text, done);
   });
 }
 

@@ -20,7 +20,7 @@ const END_OF_TIME = 253_402_300_800_000;
 /** Query string of every list. */
 export const PageQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: DEFAULT_LIMIT })),
-  cursor: Type.Optional(Type.String({ maxLength: 64, description: "`next_cursor` of the page before" })),
+  cursor: Type.Optional(Type.String({ description: "`next_cursor` of the page before" })),
 });
 
 export function pageOf<Item extends TSchema>(item: Item) {

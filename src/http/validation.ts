@@ -27,7 +27,11 @@ export function assertBody<Schema extends TSchema>(schema: Schema, value: Static
  * In a path it is left to the handler, which finds nothing by such a name.
  */
 export async function refuseUnstorableText(request: FastifyRequest): Promise<void> {
-  for (const [name, value] of [...stringsOf(request.body), ...stringsOf(request.query)]) assertStorable(name, value);
+  for (const [name, value] of stringsOf(request.body)) assertStorable(name, value);
+  for (const [name, value] of stringsOf(request.query)) {
+    // A cursor is decoded and not stored, and a wrong one is told as such.
+    if (name !== "cursor") assertStorable(name, value);
+  }
 }
 
 /** @throws 422 for a NUL or a lone surrogate. */

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Db } from "../db/transaction.ts";
+import { OperationError } from "../errors.ts";
 import { DEAD_LETTERS, type JobQueue } from "./queue.ts";
 
 export interface QueueStatus {
@@ -24,6 +25,14 @@ export interface JobRow {
   reason: string | null;
   created_at: Date;
   finished_at: Date | null;
+}
+
+/** @throws OperationError for a queue that is not there: a typo must not read as "nothing failed". */
+export async function assertQueue(db: Db, queue: string | undefined): Promise<void> {
+  if (queue === undefined) return;
+  const names = (await jobStatus(db)).map((status) => status.queue);
+  if (names.includes(queue)) return;
+  throw new OperationError(`there is no queue ${queue}`, { hint: `The queues are ${names.join(", ")}.` });
 }
 
 /** Counts by queue and state, read from the job table itself: pg-boss' own cache of them may be a minute old. */
