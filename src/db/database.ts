@@ -3,6 +3,7 @@ import pg from "pg";
 import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
 import { DependencyError } from "../errors.ts";
+import { Client } from "./client.ts";
 import { type EmbeddedPostgres, openEmbeddedPostgres } from "./embedded.ts";
 import type { Schema } from "./schema.ts";
 import type { Db } from "./transaction.ts";
@@ -51,6 +52,7 @@ export async function openDatabase(options: {
   };
   const pool = new pg.Pool({
     ...connection,
+    Client,
     max: config.database.pool_max,
     statement_timeout: config.database.statement_timeout,
     // The server itself watches over the time of a statement, but for one that hangs.

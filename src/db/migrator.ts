@@ -2,10 +2,11 @@ import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import pg from "pg";
+import type pg from "pg";
 import type { Logger } from "pino";
 import { ConfigError, DependencyError, OperationError } from "../errors.ts";
 import { VERSION } from "../version.ts";
+import { Client } from "./client.ts";
 import { describe } from "./database.ts";
 import { classifyDatabaseError } from "./errors.ts";
 
@@ -195,9 +196,7 @@ function refuseChanged(migrations: Migration[], applied: Map<number, AppliedRow>
 }
 
 async function withClient<T>(connection: pg.PoolConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(connection);
-  // A connection that breaks between two queries is noticed by the next one; unheard, it would end the process.
-  client.on("error", () => undefined);
+  const client = new Client(connection);
   try {
     await client.connect();
     return await work(client);

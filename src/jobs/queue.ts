@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { fromKysely, type JobResult, type JobWithMetadata, PgBoss, type Queue } from "pg-boss";
 import type { Logger } from "pino";
+import { Client } from "../db/client.ts";
 import { describe } from "../db/database.ts";
 import { classifyDatabaseError, isDatabaseError } from "../db/errors.ts";
 import type { Tx } from "../db/transaction.ts";
@@ -262,7 +263,8 @@ function isOutage(error: unknown): boolean {
 
 function bossConnection(connection: pg.PoolConfig) {
   const { host, port, user, password, database, connectionString, application_name } = connection;
-  const given = { host, port, user, password, database, connectionString, application_name };
+  // pg-boss hands all of it to its pool.
+  const given = { host, port, user, password, database, connectionString, application_name, Client };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
     connectionString?: string;
   };
