@@ -1,6 +1,8 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
 import { picture } from "../support/pictures.ts";
-import { run } from "../support/server.ts";
+import { run, temporaryFolder } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
 
 const CORE = "accounts,graph,media,posts";
@@ -42,4 +44,27 @@ t.test("the core is on, whatever is listed", async (t) => {
     const features = JSON.parse(stdout).settings.find((setting: { name: string }) => setting.name === "features");
     t.strictSame(String(features.value).split(/, ?/).sort(), expected.split(",").sort(), listed);
   }
+});
+
+t.test("nothing that lies in the data dir is run as a part of the program", async (t) => {
+  const folder = await temporaryFolder(t);
+  const guest = join(folder, "guest");
+  await mkdir(guest);
+  const files = {
+    [join(folder, "package.json")]: JSON.stringify({
+      oclif: { plugins: [{ name: "guest", type: "link", root: guest }] },
+    }),
+    [join(guest, "package.json")]: JSON.stringify({
+      name: "guest",
+      version: "1.0.0",
+      oclif: { hooks: { init: "./hook.js" } },
+    }),
+    [join(guest, "hook.js")]: "module.exports = async () => console.log('the guest was here');",
+  };
+  for (const [path, text] of Object.entries(files)) await writeFile(path, text);
+  // oclif would take the folder for its own, by the name of this variable.
+  const { code, stdout, stderr } = await run(["config", "check", "--json"], { TINTYPE_DATA_DIR: folder });
+  t.equal(code, 0);
+  t.match(JSON.parse(stdout), { ok: true });
+  t.notMatch(stdout + stderr, /guest/);
 });
