@@ -74,7 +74,10 @@ export async function openEmbeddedPostgres(options: {
   });
   const socket = await socketDirectory(cluster);
   const { presence, pid, how } = await reach(cluster, socket, source, options);
-  options.log.info({ postgres_pid: pid, data_dir: cluster.dataDir }, `embedded Postgres ${how}`);
+  options.log.info(
+    { postgres_pid: pid, data_dir: cluster.dataDir },
+    how === "started" ? "embedded Postgres started" : "embedded Postgres found running",
+  );
 
   const close = async () => {
     if (!(await presence.leave())) return { stopped: false };

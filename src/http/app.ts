@@ -18,6 +18,7 @@ import {
   requestTimeout,
   routeNotFound,
   shuttingDown,
+  unsupportedMediaType,
 } from "./errors.ts";
 import { registerOperations } from "./operations.ts";
 import type { App } from "./types.ts";
@@ -116,6 +117,7 @@ async function createApp({ config, log }: Context): Promise<App> {
     maxAge: 3600,
   });
   app.addHook("onRequest", requireHost);
+  app.addHook("onRequest", refuseEncodedBodies);
   app.addHook("preValidation", refuseUnstorableText);
   return app;
 }
@@ -129,6 +131,14 @@ async function register(app: App, plugin: Feature["plugin"], context: Context): 
 async function requireHost({ headers, raw }: FastifyRequest): Promise<void> {
   if (headers.host === undefined && raw.httpVersion === "1.1") {
     throw invalidRequest({ reason: "the Host header is missing" });
+  }
+}
+
+/** Unpacking is a way to fill memory with little sent, and no picture gets smaller by it. */
+async function refuseEncodedBodies({ headers }: FastifyRequest): Promise<void> {
+  const encoding = headers["content-encoding"];
+  if (encoding !== undefined && encoding !== "identity") {
+    throw unsupportedMediaType({ expected: "the body without a Content-Encoding" });
   }
 }
 
