@@ -53,8 +53,11 @@ t.test("help, version and wrong usage", async (t) => {
   for (const command of COMMANDS) {
     const { stdout, stderr } = await tintype(`${command} --help`, 0);
     t.match(stdout, new RegExp(`USAGE\\s+\\$ tintype ${command}`), command);
-    t.equal(stdout.includes("--json"), !["serve", "worker"].includes(command), `${command} and --json`);
+    t.match(stdout, "--json", `${command} and --json`);
     t.equal(stderr, "");
+  }
+  for (const line of ["nonsense --json", "serve --json --port x", "users create --json"]) {
+    t.match(JSON.parse((await run(line.split(" "), env)).stdout), { error: { code: String, message: String } }, line);
   }
   for (const line of [
     "nonsense",

@@ -104,7 +104,7 @@ t.test("kill -9 of serve: the next one adopts Postgres, and all data are there",
 
   const next = await serve(t, env);
   t.equal(await postgresOf(data), postgres);
-  t.match(next.output(), /"msg":"embedded Postgres adopted"/);
+  t.match(next.output(), /"msg":"embedded Postgres found running"/);
   const after = (await next.client.as(token).request("GET", "/feed")).body.items;
   t.strictSame(withoutPorts(after), withoutPorts(before));
   t.equal((await next.client.request("GET", rendition)).status, 200);
