@@ -74,6 +74,7 @@ t.test("what is taken from the environment", async (t) => {
     ["port", "65535", 65_535],
     ["public_url", "https://example.com/photos", "https://example.com/photos"],
     ["public_url", "https://example.com/", "https://example.com"],
+    ["http.cors_origins", "*", ["*"]],
     ["data_dir", "/srv/data", "/srv/data"],
     ["data_dir", "data", join(EMPTY, "data")],
     ["registration", "CLOSED", "closed"],
@@ -156,7 +157,7 @@ t.test("what is refused, with the setting, the place, the value and what is want
     ["http.trust_proxy", "0.0.0.0/0", "a list of IP addresses or CIDR ranges"],
     ["http.trust_proxy", "10.0.0.0/33", "a list of IP addresses or CIDR ranges"],
     ["http.cors_origins", "https://app.example.com/", "a list of origins such as"],
-    ["http.cors_origins", "*", "a list of origins such as"],
+    ["http.cors_origins", "*.example.com", "a list of origins such as"],
     ["log.level", "verbose", "one of trace, debug, info, warn, error, fatal, silent"],
   ];
   for (const [name, input, wanted] of cases) {

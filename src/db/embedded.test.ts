@@ -321,7 +321,7 @@ t.test("what cannot be used is refused with the mend", async (t) => {
   await writeFile(join(outside, "file"), "");
   await t.rejects(open(join(outside, "file", "data")), {
     name: "ConfigError",
-    message: "cannot be made: Error: ENOTDIR",
+    message: "cannot be made: a file lies in its way",
   });
 
   await t.test("a data dir that Postgres' user cannot reach", rootOnly, async (t) => {
