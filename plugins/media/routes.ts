@@ -21,7 +21,7 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
         description: "`:file` is thumbnail.webp, small.webp, medium.webp or large.webp. Ranges and If-None-Match work.",
         tags: ["Media"],
         params: Type.Object({ medium: Type.String(), file: Type.String() }),
-        response: { "2xx": WEBP, 304: Type.Null(), 416: Type.Null() },
+        response: { 200: WEBP, 206: WEBP, 304: Type.Null(), 416: Type.Null() },
       },
     },
     async (request, reply) => {

@@ -28,7 +28,7 @@ t.test("without any setting", async (t) => {
       decode_timeout: 20_000,
       decoder_memory: 1024 ** 3,
       uploads: 256,
-      uploads_per_account: 32,
+      uploads_per_account: 128,
       staging_max_age: 86_400_000,
     },
     http: {

@@ -152,7 +152,7 @@ export const ConfigSchema = Type.Object({
     }),
     uploads_per_account: integer({
       description: "How many of them may be one account's, so that nobody takes all places alone.",
-      default: "32",
+      default: "128",
       minimum: 1,
       maximum: 10_000,
     }),
@@ -201,7 +201,7 @@ export const ConfigSchema = Type.Object({
       description: "The sites whose pages may call the API from a browser; `*` is every one.",
       default: "",
       check: isOrigin,
-      wants: "origins such as https://app.example.com, without a path or a slash at the end",
+      wants: "origins such as https://app.example.com, without a path or a slash at the end, or `*`",
     }),
   }),
 

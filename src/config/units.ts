@@ -215,7 +215,7 @@ export function isHost(text: string): boolean {
   return isIP(text) !== 0 || /^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$/i.test(text);
 }
 
-/** An absolute http(s) URL to which paths can be appended: no query, fragment, credentials or final slash. */
+/** An absolute http(s) URL to which paths can be appended: no query, fragment or credentials. A final slash is taken off later. */
 export function isBaseUrl(text: string): boolean {
   return /^https?:\/\/[^\s?#@/][^\s?#@]*$/i.test(text) && URL.canParse(text);
 }

@@ -69,9 +69,10 @@ const ErrorAnswer = Type.Object(
 
 /** What the documentation says of a route that its own schema does not. */
 function additions(url: string, config: FastifyContextConfig, schema: FastifySchema | undefined) {
-  if (!url.startsWith("/api/")) return {};
+  const isApi = url.startsWith("/api/");
+  if (!isApi && !url.startsWith("/media/")) return {};
   return {
-    ...(config.public ? {} : { security: [{ token: [] }] }),
+    ...(config.public || !isApi ? {} : { security: [{ token: [] }] }),
     ...(config.form ? { body: config.form, consumes: ["multipart/form-data"] } : {}),
     response: { ...(schema?.response as object | undefined), default: ErrorAnswer },
   };

@@ -1,10 +1,12 @@
+import { execFile } from "node:child_process";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import t from "tap";
 import type { Json } from "../support/client.ts";
 import { emptyDatabase, testDatabase } from "../support/database.ts";
 import { picture, truncated } from "../support/pictures.ts";
-import { run, startServer, temporaryFolder, waitFor } from "../support/server.ts";
+import { EXECUTABLE, run, startServer, temporaryFolder, waitFor } from "../support/server.ts";
 
 const COMMANDS = [
   ...["serve", "worker", "migrate", "doctor", "config show", "config check", "users create", "users list"],
@@ -45,6 +47,15 @@ t.teardown(() => server.kill());
 const ana = await server.client.register("ana");
 const broken = await Promise.all([200, 220].map((width) => picture({ width, height: 200 })));
 const posts = await Promise.all(broken.map((file) => ana.post([truncated(file)])));
+
+t.test("a reader that closes early is no error", async (t) => {
+  const help = `env -u NODE_OPTIONS '${process.execPath}' '${EXECUTABLE}' --help`;
+  const { stdout } = await promisify(execFile)("bash", [
+    "-c",
+    `${help} | head -1 > /dev/null; echo "\${PIPESTATUS[0]}"`,
+  ]);
+  t.equal(stdout.trim(), "0");
+});
 
 t.test("help, version and wrong usage", async (t) => {
   const help = await tintype("--help", 0);
