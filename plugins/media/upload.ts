@@ -175,8 +175,10 @@ async function stage(part: MultipartFile, path: string, config: Config): Promise
   try {
     for await (const chunk of part.file as AsyncIterable<Buffer>) {
       if (headBytes < HEAD_BYTES) {
-        head.push(chunk);
-        headBytes += chunk.length;
+        // Cut, so that what is found does not depend on how the bytes came in.
+        const kept = chunk.subarray(0, HEAD_BYTES - headBytes);
+        head.push(kept);
+        headBytes += kept.length;
       }
       if (format === null && headBytes >= SNIFF_BYTES) format = recognise();
       hash.update(chunk);
