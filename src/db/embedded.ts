@@ -140,13 +140,15 @@ async function reach(
   throw await startFailure(cluster, `it did not answer within ${START_LIMIT_MS / 1000} s`);
 }
 
+/** pg's words, without a code, for a connection that broke while it was waited on, and for one that broke just before. */
+const CUT_OFF = /terminated|not queryable/;
+
 /** What a failed connection says of the server. @throws DependencyError or ConfigError when trying again is no use. */
 function stateOf(error: unknown, cluster: Cluster): "absent" | "busy" {
   const { code = "", message } = error as NodeJS.ErrnoException;
   if (code === "ENOENT" || code === "ECONNREFUSED") return "absent";
   // Starting, recovering or stopping (57P0x), or cut off in the middle of it.
-  if (code.startsWith("57P0") || code === "ECONNRESET" || code === "EPIPE" || message.includes("terminated"))
-    return "busy";
+  if (code.startsWith("57P0") || code === "ECONNRESET" || code === "EPIPE" || CUT_OFF.test(message)) return "busy";
   if (code === "28P01") {
     throw new ConfigError(`the embedded Postgres refuses the password in ${layout(cluster.dataDir).password}`, {
       hint: "The file was changed, or is another cluster's: put the right one back.",
