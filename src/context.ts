@@ -4,6 +4,7 @@ import type { Config } from "./config/schema.ts";
 import type { Db } from "./db/transaction.ts";
 import type { Emit } from "./events.ts";
 import type { Enqueue, JobQueue } from "./jobs/queue.ts";
+import type { KeptData } from "./kept-data.ts";
 import type { MediaStore } from "./ports/media.ts";
 
 /** What features are given: everything that a process has open. Made by deps.ts, closed there. */
@@ -17,4 +18,5 @@ export interface Context {
   readonly queue: JobQueue;
   readonly enqueue: Enqueue;
   readonly emit: Emit;
+  readonly kept: KeptData;
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { assertNoUnfinishedRestore } from "./backup/target.ts";
 import type { Config } from "./config/schema.ts";
 import type { Context } from "./context.ts";
 import { makeDataDir } from "./data-dir.ts";
@@ -8,7 +9,7 @@ import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
 import { ConfigError } from "./errors.ts";
 import { createEmit } from "./events.ts";
-import { type Feature, jobsOf } from "./feature.ts";
+import { type Feature, jobsOf, keptData } from "./feature.ts";
 import { installJobQueue, type JobQueue, openJobQueue } from "./jobs/queue.ts";
 import type { MediaStore } from "./ports/media.ts";
 
@@ -58,6 +59,7 @@ export async function openDeps(options: {
         features.map((feature) => feature.on ?? {}),
         () => context,
       ),
+      kept: keptData(allFeatures, () => context),
     };
     return { context, database, close };
   } catch (error) {
@@ -72,6 +74,7 @@ export async function migrateAll(
   features: readonly Feature[],
   options: { log: Logger; onlyEmpty?: boolean },
 ): Promise<string[]> {
+  await assertNoUnfinishedRestore(database.pool);
   const applied = await migrate(database.connection, {
     ...options,
     afterwards: () => installJobQueue(database.connection, jobsOf(features)),
@@ -87,6 +90,7 @@ async function prepareSchema(
   database: Database,
   { config, log, role, allFeatures }: { config: Config; log: Logger; role: Role; allFeatures: readonly Feature[] },
 ): Promise<void> {
+  await assertNoUnfinishedRestore(database.pool);
   const command = role === "command";
   if (database.embedded) await migrateAll(database, allFeatures, { log, onlyEmpty: command });
   else if (config.database.migrate === "auto" && !command)

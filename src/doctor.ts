@@ -8,9 +8,10 @@ import { inspectEmbeddedPostgres } from "./db/embedded.ts";
 import { migrationStatus } from "./db/migrator.ts";
 import type { Db } from "./db/transaction.ts";
 import { openMediaStore } from "./deps.ts";
-import { ExitError, OperationError } from "./errors.ts";
+import { DependencyError, ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 import { jobStatus } from "./jobs/admin.ts";
+import { openMailer } from "./mail.ts";
 import { checkStaging } from "./staging.ts";
 
 export interface Check {
@@ -66,6 +67,7 @@ export async function examine(options: {
   });
   await check("media store", true, () => examineMedia(config));
   await check("staging", true, () => examineStaging(config));
+  if (config.smtp.url !== null) await check("mail", true, () => examineMail(config));
 
   const fresh = config.database.url === null && !(await inspectEmbeddedPostgres(config.data_dir)).initialized;
   if (fresh) {
@@ -95,6 +97,18 @@ async function examineMedia(config: Config): Promise<Outcome> {
     await store.close();
   }
   return examineSpace(join(config.data_dir, "media"));
+}
+
+async function examineMail(config: Config): Promise<Outcome> {
+  const mailer = openMailer(config.smtp);
+  try {
+    await mailer?.verify();
+  } catch (error) {
+    throw new DependencyError(describe(error), {
+      hint: "Look at TINTYPE_SMTP_URL, and whether this machine may reach that server.",
+    });
+  }
+  return { message: `${mailer?.server} lets us send` };
 }
 
 async function examineStaging(config: Config): Promise<Outcome> {

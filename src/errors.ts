@@ -28,3 +28,13 @@ export class ConfigError extends ExitError {
 export class DependencyError extends ExitError {
   readonly exitCode = 4;
 }
+
+/** The media store is there, and one object in it cannot be read. */
+export class UnreadableObjectError extends DependencyError {
+  constructor(key: string, cause: unknown) {
+    super(`the object ${key} cannot be read: ${cause instanceof Error ? cause.message : cause}`, {
+      hint: "Check the disk under the data dir, and who owns the file.",
+      cause,
+    });
+  }
+}

@@ -1,9 +1,13 @@
 import type { Command } from "@oclif/core";
 import type { Context } from "./context.ts";
+import type { Db } from "./db/transaction.ts";
 import { ConfigError } from "./errors.ts";
 import type { EventHandlers } from "./events.ts";
 import type { App, Viewer } from "./http/types.ts";
 import type { Job } from "./jobs/job.ts";
+import type { KeptData } from "./kept-data.ts";
+import type { KnownObject } from "./ports/media.ts";
+import type { TakeoutEntry } from "./takeout.ts";
 
 /**
  * A feature: one folder of plugins/. Everything it adds to the program is named here, so that leaving it out of
@@ -30,6 +34,23 @@ export interface Feature {
   /** By oclif id (`users:create`). Loaded when the command map is asked for, so imports must stay light. */
   commands?: Readonly<Record<string, Command.Class>>;
   on?: EventHandlers<Context>;
+  /**
+   * What it keeps of a person, for that person to take along. It is asked of every feature, also of those that are off:
+   * what they kept is that person's all the same.
+   */
+  takeout?: (context: Context, userId: string) => AsyncIterable<TakeoutEntry>;
+  /**
+   * Removes all that it keeps of an account that is being deleted, in many small transactions. It may be ended at any
+   * moment and run again, and is done when it resolves. Asked of every feature, the last of the list first.
+   */
+  erase?: (context: Context, userId: string, signal: AbortSignal) => Promise<void>;
+  /**
+   * The objects of the media store that its rows know, for a backup: asked on the snapshot that the rows are copied of.
+   * What only saves work, or is soon gone, may be left out. Asked of every feature.
+   */
+  objects?: (db: Db) => AsyncIterable<KnownObject>;
+  /** Its tables whose rows are of no use without objects that `objects` leaves out. No other table may refer to them. */
+  passing?: readonly string[];
 }
 
 /**
@@ -60,4 +81,23 @@ export function enabledFeatures(all: readonly Feature[], selected: readonly stri
 /** The jobs of all these features. */
 export function jobsOf(features: readonly Feature[]): Job<Context>[] {
   return features.flatMap((feature) => feature.jobs ?? []);
+}
+
+/** What these features keep. Erasing begins with the last: what it keeps may refer to what those before it keep. */
+export function keptData(features: readonly Feature[], context: () => Context): KeptData {
+  return {
+    async *takeout(userId) {
+      for (const { takeout } of features) yield* takeout?.(context(), userId) ?? [];
+    },
+    async erase(userId, signal) {
+      for (const { erase } of features.toReversed()) {
+        signal.throwIfAborted();
+        await erase?.(context(), userId, signal);
+      }
+    },
+    async *objects(db) {
+      for (const { objects } of features) yield* objects?.(db) ?? [];
+    },
+    passing: new Set(features.flatMap(({ passing }) => passing ?? [])),
+  };
 }

@@ -32,7 +32,7 @@ export function createLogger(config: Config["log"]): Logger {
 
 /** As pino does, but without what Postgres adds to an error: it quotes rows, and with them emails and hashes. */
 function serializeError(error: Error) {
-  // pg puts the client itself into the errors of a lost connection.
-  const { detail, where, internalQuery, parameters, client, ...shown } = pino.stdSerializers.err(error);
+  // pg puts the client itself into the errors of a lost connection, Node what was sent into those of HTTP.
+  const { detail, where, internalQuery, parameters, client, rawPacket, ...shown } = pino.stdSerializers.err(error);
   return isDatabaseError(error) ? shown : { ...shown, ...(detail === undefined ? {} : { detail }) };
 }

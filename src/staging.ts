@@ -37,15 +37,20 @@ export async function checkStaging(config: Pick<Config, "data_dir">): Promise<vo
   await assertSpace(folder, 0);
 }
 
+/** Bytes of the folder's disk, and how many of them are free; null where its file system cannot tell. @throws DependencyError */
+export async function spaceOf(folder: string): Promise<{ free: number; total: number } | null> {
+  const { bavail, bsize, blocks } = await inStaging(() => statfs(folder));
+  return blocks === 0 ? null : { free: bavail * bsize, total: blocks * bsize };
+}
+
 /**
  * Asked before the first byte of an upload is read: one that fills the disk would fail for all that are under way.
  * @throws DependencyError when the disk of `folder` has not so many bytes to spare.
  */
 export async function assertSpace(folder: string, bytes: number): Promise<void> {
-  const { bavail, bsize, blocks } = await inStaging(() => statfs(folder));
-  // Some file systems cannot tell.
-  if (blocks === 0 || bavail * bsize >= bytes + SPARE) return;
-  throw new DependencyError(`the disk of ${folder} is nearly full: ${bavail * bsize} bytes are free`, {
+  const space = await spaceOf(folder);
+  if (!space || space.free >= bytes + SPARE) return;
+  throw new DependencyError(`the disk of ${folder} is nearly full: ${space.free} bytes are free`, {
     hint: "Make space on it, or give the data dir a larger disk.",
   });
 }

@@ -39,7 +39,13 @@ t.test("without any setting", async (t) => {
       trust_proxy: [],
       cors_origins: [],
     },
-    accounts: { session_lifetime: 90 * 86_400_000 },
+    accounts: {
+      session_lifetime: 90 * 86_400_000,
+      username_hold: 14 * 86_400_000,
+      deleted_username_hold: 30 * 86_400_000,
+    },
+    smtp: { url: null, from: null },
+    exports: { lifetime: 7 * 86_400_000 },
     log: { level: "info", format: "json" },
     shutdown: { timeout: 20_000 },
   });
@@ -62,7 +68,7 @@ t.test("every setting", async (t) => {
     settings()
       .filter(({ secret }) => secret)
       .map(({ name }) => name),
-    ["database.url"],
+    ["database.url", "smtp.url"],
   );
 });
 
@@ -78,6 +84,7 @@ t.test("what is taken from the environment", async (t) => {
     ["data_dir", "/srv/data", "/srv/data"],
     ["data_dir", "data", join(EMPTY, "data")],
     ["registration", "CLOSED", "closed"],
+    ["registration", "invite", "invite"],
     ["database.url", POSTGRES, POSTGRES],
     ["database.url", "postgresql:///tintype?host=/run/postgresql", "postgresql:///tintype?host=/run/postgresql"],
     ["database.url", "postgres://me@/tintype", "postgres://me@/tintype"],
@@ -142,7 +149,8 @@ t.test("what is refused, with the setting, the place, the value and what is want
     ["public_url", "ftp://example.com", "an absolute http:// or https:// URL"],
     ["public_url", "https://example.com?x=1", "an absolute http:// or https:// URL"],
     ["public_url", "https://", "an absolute http:// or https:// URL"],
-    ["registration", "invite", "one of open, closed"],
+    ["registration", "ask", "one of open, invite, closed"],
+    ["accounts.username_hold", "14", "a duration from 100ms to 3650d"],
     ["database.pool_max", "1", "a whole number from 2 to 1000"],
     [
       "database.statement_timeout",

@@ -217,6 +217,18 @@ function show(setting: Setting, input: unknown): string {
 
 /** Values that are right by themselves, but not together. Wrong ones are undefined here and compared with nothing. */
 function contradictions(values: ReadonlyMap<string, unknown>): string[] {
+  return [...inWrongOrder(values), ...halfSet(values)];
+}
+
+/** Of a pair that only works together, the one that is missing. */
+function halfSet(values: ReadonlyMap<string, unknown>): string[] {
+  const pair = ["smtp.url", "smtp.from"];
+  const missing = pair.filter((name) => values.get(name) === null);
+  if (missing.length !== 1) return [];
+  return [`${missing[0]} is missing: mail needs ${pair.join(" and ")}; set both or neither`];
+}
+
+function inWrongOrder(values: ReadonlyMap<string, unknown>): string[] {
   const rules = [
     // Node's HTTP server throws for such a pair.
     { small: "http.header_timeout", large: "http.request_timeout", why: "the headers are a part of the request" },

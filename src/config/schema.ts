@@ -8,11 +8,13 @@ import {
   isBaseUrl,
   isHost,
   isOrigin,
+  isSender,
   list,
   nullable,
   postgresUrl,
   type Rules,
   size,
+  smtpUrl,
   type TSetting,
   text,
 } from "./units.ts";
@@ -59,9 +61,10 @@ export const ConfigSchema = Type.Object({
     wants: "names of features",
   }),
   registration: choice({
-    description: "Who may open an account: `open` is everybody, `closed` leaves it to `tintype users create`.",
+    description:
+      "Who may open an account: `open` is everybody, `invite` whoever has a code of `tintype users invite`, `closed` leaves it to `tintype users create`.",
     default: "open",
-    values: ["open", "closed"],
+    values: ["open", "invite", "closed"],
   }),
 
   database: section("Postgres, which keeps everything but the media.", {
@@ -211,6 +214,47 @@ export const ConfigSchema = Type.Object({
       default: "90d",
       minimum: "100ms",
       maximum: "3650d",
+    }),
+    username_hold: duration({
+      description: "How long nobody else can take a name that somebody gave up for another.",
+      default: "14d",
+      minimum: "100ms",
+      maximum: "3650d",
+    }),
+    deleted_username_hold: duration({
+      description: "How long nobody can take the name of a deleted account.",
+      default: "30d",
+      minimum: "100ms",
+      maximum: "3650d",
+    }),
+  }),
+
+  smtp: section("Mail: links that confirm an email or set a new password. Without it nothing is mailed.", {
+    url: nullable(
+      smtpUrl({
+        description:
+          "The mail server. TLS is used where the server offers it, with `smtps://` from the start; its certificate must be valid, but on this machine.",
+        default: null,
+        otherwise: "none",
+      }),
+    ),
+    from: nullable(
+      text({
+        description: "Whom mails are from. Set it together with `smtp.url`.",
+        default: null,
+        otherwise: "none",
+        check: isSender,
+        wants: "an email address such as photos@example.com, or Photos <photos@example.com>",
+      }),
+    ),
+  }),
+
+  exports: section("The archives in which people take along what is kept of them.", {
+    lifetime: duration({
+      description: "How long an archive may be fetched after it was made.",
+      default: "7d",
+      minimum: "100ms",
+      maximum: "90d",
     }),
   }),
 

@@ -174,6 +174,19 @@ export function postgresUrl(facts: Facts): TSetting<TString> {
   );
 }
 
+/** The address of a mail server: likewise. */
+export function smtpUrl(facts: Facts): TSetting<TString> {
+  return setting(
+    Type.Refine(Type.String(), isSmtpUrl),
+    { ...facts, secret: true },
+    {
+      wants: "a URL that begins with smtp:// or smtps://, such as smtp://user:password@host:587",
+      parse: (input) => fromText(input, String),
+      format: (value) => redactUrl(String(value)),
+    },
+  );
+}
+
 /** The same setting, where null stands for "none". */
 export function nullable<S extends TSchema>(inner: TSetting<S>) {
   return Object.assign(Type.Union([inner, Type.Null()]), { setting: inner.setting });
@@ -236,6 +249,30 @@ export function isAddressRange(text: string): boolean {
 /** The driver also takes a URL without a host (`postgres://user@/name?host=/run/postgresql`), which WHATWG's does not. */
 function isPostgresUrl(text: string): boolean {
   return /^postgres(ql)?:\/\//i.test(text) && (URL.canParse(text) || URL.canParse(text.replace("@/", "@localhost/")));
+}
+
+/** Scheme, user, password, host and port, and nothing else; what is special in a password is written %2F. */
+function isSmtpUrl(text: string): boolean {
+  if (!/^smtps?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { hostname, pathname, search, hash, username, password } = new URL(text);
+  const complete = hostname !== "" && (password === "" || username !== "");
+  return (
+    complete && (pathname === "" || pathname === "/") && `${search}${hash}` === "" && isDecodable(username, password)
+  );
+}
+
+function isDecodable(...texts: string[]): boolean {
+  try {
+    texts.forEach(decodeURIComponent);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** An email address, alone or in angle brackets behind a name. */
+export function isSender(text: string): boolean {
+  return /^(?:[^<>@,\s"\\]+@[^<>@,\s]+|[^<>@,"\\\p{Cc}]+<[^<>@,\s"\\]+@[^<>@,\s]+>)$/u.test(text);
 }
 
 /** A valid URL without the password of its user and without query values whose name speaks of a password. */

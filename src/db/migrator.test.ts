@@ -33,8 +33,11 @@ async function folderOf(test: Test, files: Record<string, string>) {
   return folder;
 }
 
-const apply = (url: string, folder: string, options: { onlyEmpty?: boolean; afterwards?: () => Promise<void> } = {}) =>
-  migrate({ connectionString: url }, { log: silent, folder, ...options });
+const apply = (
+  url: string,
+  folder: string,
+  options: { onlyEmpty?: boolean; upTo?: number; afterwards?: () => Promise<void> } = {},
+) => migrate({ connectionString: url }, { log: silent, folder, ...options });
 
 const applied = async (url: string) =>
   (await query(url, "SELECT version FROM schema_migrations ORDER BY version")).map(({ version }) => version);
@@ -134,6 +137,18 @@ t.test("an operator's database is only migrated by itself when it is empty", asy
   t.same(await apply(url, folder, { onlyEmpty: true, afterwards }), []);
   t.equal(ran, false);
   t.equal(await exists(url, "two"), false);
+});
+
+t.test("a restore stops at the schema of its backup, and goes on from there", async (t) => {
+  const url = await emptyDatabase(t);
+  const folder = await folderOf(t, {
+    "0001_one.sql": "CREATE TABLE one ();",
+    "0002_two.sql": "CREATE TABLE two ();",
+    "0003_three.sql": "CREATE TABLE three ();",
+  });
+  t.match(await apply(url, folder, { upTo: 2 }), [{ name: "one" }, { name: "two" }]);
+  t.same(await applied(url), [1, 2]);
+  t.match(await apply(url, folder), [{ name: "three" }]);
 });
 
 t.test("what is no migration is refused by name", async (t) => {

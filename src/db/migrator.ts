@@ -9,12 +9,13 @@ import { VERSION } from "../version.ts";
 import { Client } from "./client.ts";
 import { describe } from "./database.ts";
 import { classifyDatabaseError } from "./errors.ts";
+import { WITHOUT_TIME_LIMITS } from "./limits.ts";
 
 const FOLDER = fileURLToPath(new URL("../../migrations/postgres/", import.meta.url));
 const FILE_NAME = /^(\d{4})_([a-z0-9_]+)\.sql$/;
 
-/** Advisory lock key: whoever migrates holds it, in one session, from first look to last file. */
-const LOCK = 0x7417_0001;
+/** Advisory lock key: whoever migrates holds it, in one session, from first look to last file; shared, a backup. */
+export const MIGRATION_LOCK = 0x7417_0001;
 
 export interface Migration {
   version: number;
@@ -69,13 +70,13 @@ export async function readMigrations(folder = FOLDER): Promise<Migration[]> {
 /**
  * Applies what is missing, one transaction a file, under an advisory lock: of several that start at once one works
  * and the others find it done. `afterwards` runs under the same lock (pg-boss' schema and queues).
- * With `onlyEmpty`, a database that already has a schema is left alone.
+ * With `onlyEmpty`, a database that already has a schema is left alone; with `upTo`, later migrations are.
  * @returns the migrations that were applied, none when all was there.
  * @throws OperationError when an applied file has changed since, or a file fails (its transaction is rolled back).
  */
 export async function migrate(
   connection: pg.PoolConfig,
-  options: { log: Logger; onlyEmpty?: boolean; folder?: string; afterwards?: () => Promise<void> },
+  options: { log: Logger; onlyEmpty?: boolean; upTo?: number; folder?: string; afterwards?: () => Promise<void> },
 ): Promise<Migration[]> {
   const { log } = options;
   const migrations = await readMigrations(options.folder);
@@ -87,7 +88,8 @@ export async function migrate(
     await client.query(`CREATE TABLE IF NOT EXISTS schema_migrations (
       version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
       oldest_application text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`);
-    const pending = migrations.filter((migration) => !applied.has(migration.version));
+    const { upTo = Number.POSITIVE_INFINITY } = options;
+    const pending = migrations.filter(({ version }) => !applied.has(version) && version <= upTo);
     for (const migration of pending) {
       await apply(client, migration);
       log.info({ version: migration.version, migration: migration.name }, "migration applied");
@@ -168,7 +170,7 @@ async function apply(client: pg.Client, migration: Migration): Promise<void> {
 /** Asks again and again: who waits inside of a statement is waited for by CREATE INDEX CONCURRENTLY, a deadlock. */
 async function lock(client: pg.Client, log: Logger): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const { rows } = await client.query<{ held: boolean }>("SELECT pg_try_advisory_lock($1) AS held", [LOCK]);
+    const { rows } = await client.query<{ held: boolean }>("SELECT pg_try_advisory_lock($1) AS held", [MIGRATION_LOCK]);
     if (rows[0]?.held) return;
     if (attempt % 50 === 0) log.warn("another process is migrating this database; waiting for it");
     await delay(100);
@@ -199,6 +201,7 @@ async function withClient<T>(connection: pg.PoolConfig, work: (client: pg.Client
   const client = new Client(connection);
   try {
     await client.connect();
+    await client.query(WITHOUT_TIME_LIMITS);
     return await work(client);
   } catch (error) {
     throw classifyDatabaseError(error) === "unavailable" ? lostDatabase(error) : error;

@@ -67,10 +67,13 @@ const ErrorAnswer = Type.Object(
   { description: "What went wrong; the codes are in docs/errors.md" },
 );
 
+/** Routes that answer as the API does, and need no token: a browser that loads or saves a file sends none. */
+const FILES = /^\/(media|exports)\//;
+
 /** What the documentation says of a route that its own schema does not. */
 function additions(url: string, config: FastifyContextConfig, schema: FastifySchema | undefined) {
   const isApi = url.startsWith("/api/");
-  if (!isApi && !url.startsWith("/media/")) return {};
+  if (!isApi && !FILES.test(url)) return {};
   return {
     ...(config.public || !isApi ? {} : { security: [{ token: [] }] }),
     ...(config.form ? { body: config.form, consumes: ["multipart/form-data"] } : {}),

@@ -27,15 +27,28 @@ export function errorBody(error: HttpError, requestId: string) {
 
 export function sendError(request: FastifyRequest, reply: FastifyReply, error: HttpError): FastifyReply {
   if (error.retryAfter !== undefined) reply.header("retry-after", error.retryAfter);
-  return reply.code(error.status).type("application/json; charset=utf-8").send(errorBody(error, request.id));
+  return (
+    reply
+      .code(error.status)
+      // It is about this moment: what may not be seen now may be seen in the next.
+      .header("cache-control", "no-store")
+      .type("application/json; charset=utf-8")
+      .send(errorBody(error, request.id))
+  );
 }
 
-/** Fastify's error handler: any error becomes one of the catalogue; ours are logged with their cause. */
-export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/** Any error as one of the catalogue; ours are logged with their cause. */
+export function answerFor(error: unknown, request: FastifyRequest): HttpError {
   const answer = toHttpError(error);
   // An outage is told by the log of whoever notices it; a stack a request would drown that.
   if (answer.status === 503) request.log.warn({ code: answer.code, reason: describe(error) }, "request refused");
   else if (answer.status >= 500) request.log.error({ err: error }, "request failed");
+  return answer;
+}
+
+/** Fastify's error handler. */
+export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const answer = answerFor(error, request);
   if (reply.raw.headersSent) {
     reply.raw.destroy();
     return reply;

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import t from "tap";
-import { decodeCursor, encodeCursor, type Position, pageRequest, sendPage } from "./paging.ts";
+import { decodeCursor, decodeRankedCursor, encodeCursor, type Position, pageRequest, sendPage } from "./paging.ts";
 
 /** Postgres reads no year of more than four digits in the form that Node writes it. */
 const END = Date.UTC(10_000, 0, 1);
@@ -23,6 +23,17 @@ t.test("a cursor holds its position exactly", async (t) => {
     { numRuns: 300 },
   );
   t.pass("300 of them");
+});
+
+t.test("a cursor of a list that is ordered by a number holds it exactly, and is no time's", async (t) => {
+  const ranked = fc.record(
+    { rank: fc.integer({ min: 0, max: 2 ** 31 - 1 }), id: fc.uuid() },
+    { noNullPrototype: true },
+  );
+  fc.assert(fc.property(ranked, (value) => assert.deepEqual(decodeRankedCursor(encodeCursor(value)), value)));
+  for (const foreign of [encodeCursor({ at: new Date(), id: randomUUID() }), "", "0", "next", "A".repeat(31)]) {
+    t.throws(() => decodeRankedCursor(foreign), INVALID, foreign);
+  }
 });
 
 t.test("what is no cursor is refused", async (t) => {

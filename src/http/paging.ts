@@ -8,6 +8,13 @@ export interface Position {
   id: string;
 }
 
+/** Where a page ended of those that are ordered by a number instead, the highest first. */
+export interface RankedPosition {
+  /** A non-negative integer of Postgres' type. */
+  rank: number;
+  id: string;
+}
+
 export interface Page<Item> {
   items: Item[];
   next_cursor: string | null;
@@ -16,6 +23,7 @@ export interface Page<Item> {
 export const DEFAULT_LIMIT = 20;
 /** The year 10000: RFC 3339 ends before it. */
 const END_OF_TIME = 253_402_300_800_000;
+const END_OF_RANKS = 2 ** 31;
 
 /** Query string of every list. */
 export const PageQuery = Type.Object({
@@ -31,31 +39,47 @@ export function Nullable<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()]);
 }
 
-/** 8 bytes of milliseconds and 16 of the id, base64url: opaque to clients, 32 characters. */
-export function encodeCursor({ at, id }: Position): string {
+/** 8 bytes of milliseconds, or of the rank, and 16 of the id, base64url: opaque to clients, 32 characters. */
+export function encodeCursor(position: Position | RankedPosition): string {
   const bytes = Buffer.alloc(24);
-  bytes.writeBigInt64BE(BigInt(at.getTime()));
-  bytes.write(id.replaceAll("-", ""), 8, "hex");
+  bytes.writeBigInt64BE(BigInt("at" in position ? position.at.getTime() : position.rank));
+  bytes.write(position.id.replaceAll("-", ""), 8, "hex");
   return bytes.toString("base64url");
 }
 
 /** @throws 400 for anything that `encodeCursor` did not make. */
 export function decodeCursor(cursor: string): Position {
+  const { order, id } = decode(cursor, END_OF_TIME);
+  return { at: new Date(order), id };
+}
+
+/** @throws 400 for anything that `encodeCursor` did not make of a RankedPosition. */
+export function decodeRankedCursor(cursor: string): RankedPosition {
+  const { order, id } = decode(cursor, END_OF_RANKS);
+  return { rank: order, id };
+}
+
+function decode(cursor: string, end: number): { order: number; id: string } {
   const bytes = Buffer.from(cursor, "base64url");
-  const milliseconds = bytes.length === 24 ? Number(bytes.readBigInt64BE()) : Number.NaN;
-  const at = new Date(milliseconds);
-  if (!(milliseconds >= 0 && milliseconds < END_OF_TIME) || bytes.toString("base64url") !== cursor)
-    throw invalidCursor({});
+  const order = bytes.length === 24 ? Number(bytes.readBigInt64BE()) : Number.NaN;
+  if (!(order >= 0 && order < end) || bytes.toString("base64url") !== cursor) throw invalidCursor({});
   const id = bytes.toString("hex", 8).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-  return { at, id };
+  return { order, id };
+}
+
+interface PageOptions {
+  limit?: number;
+  cursor?: string;
 }
 
 /** The position and limit that a list's query asks for. */
-export function pageRequest(query: { limit?: number; cursor?: string }): { limit: number; after: Position | null } {
-  return {
-    limit: query.limit ?? DEFAULT_LIMIT,
-    after: query.cursor === undefined ? null : decodeCursor(query.cursor),
-  };
+export function pageRequest({ limit, cursor }: PageOptions): { limit: number; after: Position | null } {
+  return { limit: limit ?? DEFAULT_LIMIT, after: cursor === undefined ? null : decodeCursor(cursor) };
+}
+
+/** The same of a list that is ordered by a number. */
+export function rankedPageRequest({ limit, cursor }: PageOptions): { limit: number; after: RankedPosition | null } {
+  return { limit: limit ?? DEFAULT_LIMIT, after: cursor === undefined ? null : decodeRankedCursor(cursor) };
 }
 
 /**
@@ -69,7 +93,7 @@ export function sendPage<Row, Item>(
     rows: readonly Row[];
     limit: number;
     publicUrl: string;
-    position(row: Row): Position;
+    position(row: Row): Position | RankedPosition;
     item(row: Row): Item;
   },
 ): Page<Item> {

@@ -23,6 +23,8 @@ declare module "fastify" {
     public?: boolean;
     /** Is answered as ever while the server is being stopped. */
     whileStopping?: boolean;
+    /** Takes any query string, also one that no text could hold: nothing of it is stored or told. */
+    anyQuery?: boolean;
     /** The form that the route reads by itself, for the documentation: Fastify sees no body of it. */
     form?: TSchema;
   }

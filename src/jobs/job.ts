@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { DependencyError } from "../errors.ts";
 
 /** Which job takes which data. Features add theirs by declaration merging, as with Events. Data are ids, never rows. */
 export interface JobData extends Record<never, never> {}
@@ -10,11 +11,24 @@ export interface Run {
   id: string;
   /** 1 for the first try. */
   attempt: number;
+  /** When the job was enqueued, by the database's clock. */
+  enqueued_at: Date;
   /** After a failure of this one there is no other: the job goes to the dead letters. */
   last: boolean;
   /** Aborted when the job has been taken away (its heartbeat was missed, the process ends). */
   signal: AbortSignal;
   log: Logger;
+}
+
+/** Thrown by a handler whose time has not come, through nobody's fault: the job is put back and uses up no try. */
+export class NotYetError extends DependencyError {
+  /** When to ask again. */
+  readonly seconds: number;
+
+  constructor(message: string, seconds: number) {
+    super(message);
+    this.seconds = seconds;
+  }
 }
 
 /** A handler that is open, with what it holds (a decoder pool). */

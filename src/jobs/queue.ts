@@ -7,7 +7,7 @@ import { describe } from "../db/database.ts";
 import { classifyDatabaseError, isDatabaseError } from "../db/errors.ts";
 import type { Tx } from "../db/transaction.ts";
 import { DependencyError } from "../errors.ts";
-import type { Job, JobData, JobName, OpenJob, Run } from "./job.ts";
+import { type Job, type JobData, type JobName, NotYetError, type OpenJob, type Run } from "./job.ts";
 
 /** Where jobs go whose last try has failed. Nothing takes them from there but `jobs retry` and `jobs purge`. */
 export const DEAD_LETTERS = "dead_letters";
@@ -204,6 +204,7 @@ async function runOnce(
   const run: Run = {
     id: item.id,
     attempt,
+    enqueued_at: item.createdOn,
     // The limit that it was enqueued with, which the job's definition may have left behind.
     last: item.retryCount >= item.retryLimit,
     signal: AbortSignal.any([item.signal, ending]),
@@ -217,8 +218,9 @@ async function runOnce(
     return { id: item.id, status: "completed" };
   } catch (error) {
     if (ending.aborted || isOutage(error)) {
-      run.log.warn({ err: error }, "the job is put back and waits");
-      await putBack(boss, item, run.signal);
+      const notYet = error instanceof NotYetError;
+      run.log[notYet ? "debug" : "warn"]({ err: error }, "the job is put back and waits");
+      await putBack(boss, item, run.signal, notYet ? error.seconds : PUT_BACK_DELAY);
       // It is no longer this worker's, so what is said here of it settles nothing.
       return { id: item.id, status: "completed" };
     }
@@ -233,14 +235,14 @@ async function runOnce(
  * Makes a job as if this try had not been: without `started_on`, the next claim counts no retry. It changes nothing
  * once another worker has it. Where Postgres itself is down it asks again until it is back, or the claim is lost.
  */
-async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal): Promise<void> {
+async function putBack(boss: PgBoss, item: JobWithMetadata, signal: AbortSignal, delaySeconds: number): Promise<void> {
   for (;;) {
     try {
       await boss.getDb().executeSql(
         `UPDATE pgboss.job SET state = 'created', started_on = NULL, heartbeat_on = NULL,
            start_after = now() + $4::int * interval '1 second'
          WHERE name = $1 AND id = $2 AND retry_count = $3 AND state IN ('active', 'retry')`,
-        [item.name, item.id, item.retryCount, PUT_BACK_DELAY],
+        [item.name, item.id, item.retryCount, delaySeconds],
       );
       return;
     } catch (error) {
@@ -257,7 +259,8 @@ function reasonOf(error: unknown): string {
   return `${describe(error)}${detail}`.split("\n", 1)[0]?.slice(0, 300) ?? "";
 }
 
-function isOutage(error: unknown): boolean {
+/** Whether an error says that a dependency is down: the job is then put back, and uses up no try. */
+export function isOutage(error: unknown): boolean {
   return error instanceof DependencyError || classifyDatabaseError(error) === "unavailable";
 }
 

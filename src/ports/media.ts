@@ -13,6 +13,13 @@ export interface MediaObject {
   body: Readable;
 }
 
+/** What the rows say of an object; null where they do not know. */
+export interface KnownObject {
+  key: string;
+  bytes: number | null;
+  sha256: Buffer | null;
+}
+
 /**
  * Keeps originals and renditions under keys such as `renditions/7f/<medium>/large.webp`: lower-case letters, digits,
  * `-`, `.` and `/`, no empty or dotted part.
@@ -24,14 +31,19 @@ export interface MediaObject {
  * - `remove` of what is not there is no error, so that a job that deletes may run twice.
  * - A store that is out of reach or full rejects with a DependencyError. So does one that went away (an unmounted disk):
  *   it is never taken for one without objects, and nothing is put where it was.
+ * - Where the store is there and one object cannot be read, `read` rejects, or its body fails, with an UnreadableObjectError.
  */
 export interface MediaStore {
   putFile(key: string, path: string): Promise<void>;
   /** @returns null when there is no such object. */
   read(key: string, range?: ByteRange): Promise<MediaObject | null>;
+  /** @returns the object's size in bytes, without opening it; null when there is no such object. */
+  size(key: string): Promise<number | null>;
   /** A local file with the object's bytes, valid until `release`. @returns null when there is no such object. */
   localFile(key: string): Promise<{ path: string; release(): Promise<void> } | null>;
   remove(keys: readonly string[]): Promise<void>;
+  /** Whether it holds no object at all; what is being put just now may count or not. */
+  isEmpty(): Promise<boolean>;
   /** Writes something and removes it. Rejects when that cannot be done; for readiness and `doctor`. */
   check(): Promise<void>;
   close(): Promise<void>;

@@ -1,12 +1,27 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { access, copyFile, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import {
+  access,
+  copyFile,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
 import { codeOf, diskOutage, tryWriting } from "../../disk.ts";
-import { DependencyError } from "../../errors.ts";
-import type { MediaStore } from "../../ports/media.ts";
+import { DependencyError, UnreadableObjectError } from "../../errors.ts";
+import type { ByteRange, MediaStore } from "../../ports/media.ts";
 
 const KEY = /^[a-z0-9-]+(\/[a-z0-9-]+(\.[a-z0-9]+)?)+$/;
+/** Bytes that are read at once. */
+const CHUNK = 256 * 1024;
 /** How often a move into a folder that is removed meanwhile is tried. */
 const MOVES = 10;
 
@@ -35,6 +50,12 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
   const assertThere = async () => {
     if (!(await exists(join(root, MARKER)))) throw notThere(root);
   };
+  /** What it means that an object cannot be read: that it is damaged, or that the whole store went away. */
+  const unreadable = (key: string, cause: unknown): Promise<Error> =>
+    outage(assertThere).then(
+      () => new UnreadableObjectError(key, cause),
+      (gone: Error) => gone,
+    );
 
   return {
     async putFile(key, path) {
@@ -61,19 +82,30 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
     },
 
     async read(key, range) {
-      return outage(async () => {
-        const file = await open(pathOf(key)).catch(absent);
-        if (!file) {
-          await assertThere();
-          return null;
-        }
-        try {
+      const path = pathOf(key);
+      const failed = (error: unknown) => unreadable(key, error);
+      let file: FileHandle | null = null;
+      try {
+        file = await open(path).catch(absent);
+        if (file) {
           const { size } = await file.stat();
-          return { size, body: file.createReadStream({ ...range, highWaterMark: 256 * 1024 }) };
-        } catch (error) {
-          await file.close().catch(() => undefined);
-          throw error;
+          return { size, body: bodyOf(file, range ?? null, failed) };
         }
+      } catch (error) {
+        await file?.close().catch(() => undefined);
+        throw await failed(error);
+      }
+      await outage(assertThere);
+      return null;
+    },
+
+    async size(key) {
+      const path = pathOf(key);
+      return outage(async () => {
+        const found = await stat(path).catch(absent);
+        if (found) return found.size;
+        await assertThere();
+        return null;
       });
     },
 
@@ -101,6 +133,13 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
       });
     },
 
+    async isEmpty() {
+      return outage(async () => {
+        await assertThere();
+        return isWithoutObjects(root, root);
+      });
+    },
+
     async check() {
       await outage(async () => {
         await assertThere();
@@ -110,6 +149,50 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
 
     async close() {},
   };
+}
+
+/**
+ * Bytes of a file, which is closed at the end. Not Node's own stream: what that one fails with names no object, and cannot
+ * be told from what its reader destroyed it with.
+ */
+function bodyOf(file: FileHandle, range: ByteRange | null, failed: (error: unknown) => Promise<Error>): Readable {
+  // Without a range it is read on to its end: not everything that can be read has a size, or places.
+  let position = range ? range.start : null;
+  const end = range?.end ?? Number.POSITIVE_INFINITY;
+  let reading = Promise.resolve();
+  return new Readable({
+    highWaterMark: CHUNK,
+    read() {
+      const length = Math.min(CHUNK, end + 1 - (position ?? 0));
+      if (length <= 0) {
+        this.push(null);
+        return;
+      }
+      reading = file.read(Buffer.allocUnsafeSlow(length), 0, length, position).then(
+        ({ buffer, bytesRead }) => {
+          if (position !== null) position += bytesRead;
+          this.push(bytesRead > 0 ? buffer.subarray(0, bytesRead) : null);
+        },
+        async (error: unknown) => {
+          this.destroy(await failed(error));
+        },
+      );
+    },
+    destroy(error, done) {
+      // Not while it reads: the descriptor's number may be another file's by then.
+      reading.then(() => file.close()).then(() => done(error), done);
+    },
+  });
+}
+
+/** Folders may be left over; in the root, files are the store's own. */
+async function isWithoutObjects(root: string, folder: string): Promise<boolean> {
+  for (const entry of (await readdir(folder, { withFileTypes: true }).catch(absent)) ?? []) {
+    if (!entry.isDirectory()) {
+      if (folder !== root) return false;
+    } else if (!(await isWithoutObjects(root, join(folder, entry.name)))) return false;
+  }
+  return true;
 }
 
 /** Makes the store where there never was one. Several processes may do so at once: whoever sees traces of another, looks again. */
