@@ -1,47 +1,193 @@
 import type { Context } from "../../src/context.ts";
-import { inTransaction } from "../../src/db/transaction.ts";
-import { addToCounter, lockAccounts, requireAccount } from "../accounts/index.ts";
-import { cannotFollowSelf } from "./errors.ts";
-import { deleteFollow, insertFollow } from "./store.ts";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { addToCounter, lockAccounts, requireActive, userNotFound } from "../accounts/index.ts";
+import { cannotBlockSelf, cannotFollowSelf, cannotMuteSelf, followRequestNotFound, youBlock } from "./errors.ts";
+import {
+  type Account,
+  deleteBlock,
+  deleteFollow,
+  deleteMute,
+  deleteRequest,
+  findAccount,
+  insertBlock,
+  insertFollow,
+  insertMute,
+  insertRequest,
+  isFollowing,
+} from "./store.ts";
+import { mayBeKnownTo, mayBeSeenBy } from "./visibility.ts";
 
+/** What one is to an account: follows it, has asked to, or neither. */
 export type FollowStatus = "following" | "requested" | "none";
 
 declare module "../../src/events.ts" {
   interface Events {
     "follow.started": { follower_id: string; following_id: string };
     "follow.ended": { follower_id: string; following_id: string };
+    "follow.requested": { follower_id: string; following_id: string };
+    /** The request was answered with yes; `follow.started` goes before it. */
+    "follow.approved": { follower_id: string; following_id: string };
+    /** Withdrawn, denied, or ended by a block. */
+    "follow.request_ended": { follower_id: string; following_id: string };
+    "account.blocked": { blocker_id: string; blocked_id: string };
+    "account.unblocked": { blocker_id: string; blocked_id: string };
+    "account.muted": { muter_id: string; muted_id: string };
+    "account.unmuted": { muter_id: string; muted_id: string };
   }
 }
 
 type GraphContext = Pick<Context, "db" | "emit">;
 
-/** Idempotent. @throws 404 for no such account, 422 for oneself. */
-export async function follow({ db, emit }: GraphContext, followerId: string, username: string): Promise<FollowStatus> {
-  const { id: followingId } = await requireAccount(db, username);
-  if (followingId === followerId) throw cannotFollowSelf({});
-  await inTransaction(db, async (tx) => {
-    await lockAccounts(tx, [followerId, followingId]);
-    if (!(await insertFollow(tx, followerId, followingId))) return;
-    await addToCounter(tx, followerId, "following_count", 1);
-    await addToCounter(tx, followingId, "follower_count", 1);
-    await emit(tx, "follow.started", { follower_id: followerId, following_id: followingId });
-  });
-  return "following";
+/** @throws 404 when there is no such account for the viewer. */
+export async function requireKnown(db: Db, viewerId: string, username: string): Promise<Account> {
+  const account = await findAccount(db, viewerId, { username }, mayBeKnownTo(viewerId));
+  if (!account) throw userNotFound({ username });
+  return account;
 }
 
-/** Idempotent. @throws 404 for no such account. */
-export async function unfollow(
-  { db, emit }: GraphContext,
-  followerId: string,
-  username: string,
-): Promise<FollowStatus> {
-  const { id: followingId } = await requireAccount(db, username);
-  await inTransaction(db, async (tx) => {
-    await lockAccounts(tx, [followerId, followingId]);
-    if (!(await deleteFollow(tx, followerId, followingId))) return;
-    await addToCounter(tx, followerId, "following_count", -1);
-    await addToCounter(tx, followingId, "follower_count", -1);
-    await emit(tx, "follow.ended", { follower_id: followerId, following_id: followingId });
+/** @throws 404 when there is no such account, or the viewer may not see what it shares. */
+export async function requireSeen(db: Db, viewerId: string, username: string): Promise<Account> {
+  const account = await findAccount(db, viewerId, { username }, mayBeSeenBy(viewerId));
+  if (!account) throw userNotFound({ username });
+  return account;
+}
+
+/** Follows a public account, asks a private one. Idempotent. @throws 404, 422 for oneself, 403 for whom one blocks. */
+export async function follow(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
+  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, target) => {
+    if (target.blocking) throw youBlock({ username: target.username });
+    const pair = { follower_id: viewerId, following_id: target.id };
+    if (await isFollowing(tx, pair)) return "following";
+    if (target.is_private) {
+      if (await insertRequest(tx, pair)) await context.emit(tx, "follow.requested", pair);
+      return "requested";
+    }
+    // One that was made before the account went public, and has not been approved yet.
+    if (await deleteRequest(tx, pair)) await context.emit(tx, "follow.request_ended", pair);
+    await startFollow(tx, context, pair);
+    return "following";
   });
-  return "none";
+}
+
+/** Ends a follow, or withdraws the request. Idempotent. @throws 404, 422 for oneself. */
+export async function unfollow(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
+  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, target) => {
+    await endFollowing(tx, context, { follower_id: viewerId, following_id: target.id });
+    return "none";
+  });
+}
+
+/** Idempotent: who follows already stays a follower. @returns what the other now is to the viewer. @throws 404 */
+export async function approve(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
+  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, requester) => {
+    const pair = { follower_id: requester.id, following_id: viewerId };
+    if (await deleteRequest(tx, pair)) {
+      await startFollow(tx, context, pair);
+      await context.emit(tx, "follow.approved", pair);
+    } else if (!(await isFollowing(tx, pair))) throw followRequestNotFound({ username: requester.username });
+    return "following";
+  });
+}
+
+/** Idempotent. @returns what the other now is to the viewer. @throws 404 for no such account. */
+export async function deny(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
+  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, requester) => {
+    const pair = { follower_id: requester.id, following_id: viewerId };
+    if (await deleteRequest(tx, pair)) await context.emit(tx, "follow.request_ended", pair);
+    return (await isFollowing(tx, pair)) ? "following" : "none";
+  });
+}
+
+/** Takes a follower, or a request, away. Idempotent. @throws 404 for no such account. */
+export async function removeFollower(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
+  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, follower) => {
+    await endFollowing(tx, context, { follower_id: follower.id, following_id: viewerId });
+    return "none";
+  });
+}
+
+/** Ends follows and requests in both directions. Idempotent. @returns whether one blocks now. @throws 404, 422 for oneself. */
+export async function block(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+  return betweenTwo(context, viewerId, username, cannotBlockSelf, async (tx, { id }) => {
+    const pair = { blocker_id: viewerId, blocked_id: id };
+    if (!(await insertBlock(tx, pair))) return true;
+    await endFollowing(tx, context, { follower_id: viewerId, following_id: id });
+    await endFollowing(tx, context, { follower_id: id, following_id: viewerId });
+    await context.emit(tx, "account.blocked", pair);
+    return true;
+  });
+}
+
+/** Brings no follow back. Idempotent. @returns whether one blocks now. @throws 404, 422 for oneself. */
+export async function unblock(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+  return betweenTwo(context, viewerId, username, cannotBlockSelf, async (tx, { id }) => {
+    const pair = { blocker_id: viewerId, blocked_id: id };
+    if (await deleteBlock(tx, pair)) await context.emit(tx, "account.unblocked", pair);
+    return false;
+  });
+}
+
+/** Keeps an account's posts out of the viewer's feed. Idempotent. @returns whether one mutes now. @throws 404, 422. */
+export async function mute(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+  return betweenTwo(context, viewerId, username, cannotMuteSelf, async (tx, { id }) => {
+    const pair = { muter_id: viewerId, muted_id: id };
+    if (await insertMute(tx, pair)) await context.emit(tx, "account.muted", pair);
+    return true;
+  });
+}
+
+/** Idempotent. @returns whether one mutes now. @throws 404, 422 for oneself. */
+export async function unmute(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+  return betweenTwo(context, viewerId, username, cannotMuteSelf, async (tx, { id }) => {
+    const pair = { muter_id: viewerId, muted_id: id };
+    if (await deleteMute(tx, pair)) await context.emit(tx, "account.unmuted", pair);
+    return false;
+  });
+}
+
+/**
+ * Runs `work` with both accounts locked, so that all that happens between two people happens one after the other.
+ * Who they are to each other is read behind the lock: before it, somebody may just be blocking.
+ */
+async function betweenTwo<T>(
+  { db }: GraphContext,
+  viewerId: string,
+  username: string,
+  refuseSelf: (values: Record<never, never>) => Error,
+  work: (tx: Tx, target: Account) => Promise<T>,
+): Promise<T> {
+  const { id } = await requireKnown(db, viewerId, username);
+  if (id === viewerId) throw refuseSelf({});
+  return inTransaction(db, async (tx) => {
+    await lockAccounts(tx, [viewerId, id]);
+    await requireActive(tx, viewerId);
+    const target = await findAccount(tx, viewerId, { id }, mayBeKnownTo(viewerId));
+    if (!target) throw userNotFound({ username });
+    return work(tx, target);
+  });
+}
+
+interface Pair {
+  follower_id: string;
+  following_id: string;
+}
+
+async function startFollow(tx: Tx, { emit }: GraphContext, pair: Pair): Promise<void> {
+  if (!(await insertFollow(tx, pair))) return;
+  await addToCounter(tx, pair.follower_id, "following_count", 1);
+  await addToCounter(tx, pair.following_id, "follower_count", 1);
+  await emit(tx, "follow.started", pair);
+}
+
+/** The follow, or the request for it, whichever there is. */
+async function endFollowing(tx: Tx, { emit }: GraphContext, pair: Pair): Promise<void> {
+  if (await deleteRequest(tx, pair)) await emit(tx, "follow.request_ended", pair);
+  const ended = await deleteFollow(tx, pair);
+  if (!ended) return;
+  // Both are active here, but one of them may just be back, and the row not counted again yet.
+  if (ended.counted) {
+    await addToCounter(tx, pair.follower_id, "following_count", -1);
+    await addToCounter(tx, pair.following_id, "follower_count", -1);
+  }
+  await emit(tx, "follow.ended", pair);
 }

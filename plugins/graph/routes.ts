@@ -1,33 +1,97 @@
-import { Type } from "typebox";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { TSchema } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
-import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
+import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
-import { requireAccount, toUser, User, UserParams, userNotFound } from "../accounts/index.ts";
-import { follow, unfollow } from "./graph.ts";
-import { listFollows, maySee, relationship } from "./store.ts";
+import { UserParams, userNotFound } from "../accounts/index.ts";
+import { mediaUrls } from "../tickets/index.ts";
+import { approve, block, deny, follow, mute, removeFollower, requireSeen, unblock, unfollow, unmute } from "./graph.ts";
+import { BlockAnswer, FollowAnswer, MuteAnswer, Profile, RelatedUser, toRelatedUser } from "./schemas.ts";
+import { type List, listPeople, profileByName } from "./store.ts";
 
 const tags = ["Graph"];
 
-const Profile = Type.Object({
-  ...User.properties,
-  bio: Nullable(Type.String()),
-  is_private: Type.Boolean(),
-  post_count: Type.Integer(),
-  follower_count: Type.Integer(),
-  following_count: Type.Integer(),
-  relationship: Type.Object({
-    following: Type.Boolean(),
-    requested: Type.Boolean(),
-    followed_by: Type.Boolean(),
-    blocking: Type.Boolean(),
-    muting: Type.Boolean(),
-  }),
-});
+/** What a viewer does to another account; to repeat it changes nothing. */
+interface Change {
+  method: "POST" | "DELETE";
+  path: string;
+  summary: string;
+  description?: string;
+  answer: TSchema;
+  change(context: Context, viewerId: string, username: string): Promise<object>;
+}
 
-const FollowAnswer = Type.Object({
-  status: Type.Union([Type.Literal("following"), Type.Literal("requested"), Type.Literal("none")]),
-});
+const OF_THE_OTHER = "`status` is what the other now is to the viewer.";
+
+const CHANGES: readonly Change[] = [
+  {
+    method: "POST",
+    path: "/users/:username/follow",
+    summary: "Follow a public account, or ask a private one",
+    answer: FollowAnswer,
+    change: async (...who) => ({ status: await follow(...who) }),
+  },
+  {
+    method: "DELETE",
+    path: "/users/:username/follow",
+    summary: "Unfollow, or withdraw the request",
+    answer: FollowAnswer,
+    change: async (...who) => ({ status: await unfollow(...who) }),
+  },
+  {
+    method: "POST",
+    path: "/follow-requests/:username/approve",
+    summary: "Let somebody follow who asks to",
+    description: OF_THE_OTHER,
+    answer: FollowAnswer,
+    change: async (...who) => ({ status: await approve(...who) }),
+  },
+  {
+    method: "POST",
+    path: "/follow-requests/:username/deny",
+    summary: "Refuse a request to follow; the other is not told",
+    description: OF_THE_OTHER,
+    answer: FollowAnswer,
+    change: async (...who) => ({ status: await deny(...who) }),
+  },
+  {
+    method: "DELETE",
+    path: "/me/followers/:username",
+    summary: "Take a follower, or a request, away; the other is not told",
+    description: OF_THE_OTHER,
+    answer: FollowAnswer,
+    change: async (...who) => ({ status: await removeFollower(...who) }),
+  },
+  {
+    method: "POST",
+    path: "/users/:username/block",
+    summary: "Block: ends follows and requests both ways, and hides each from the other",
+    answer: BlockAnswer,
+    change: async (...who) => ({ blocking: await block(...who) }),
+  },
+  {
+    method: "DELETE",
+    path: "/users/:username/block",
+    summary: "Unblock; what the block has ended stays ended",
+    answer: BlockAnswer,
+    change: async (...who) => ({ blocking: await unblock(...who) }),
+  },
+  {
+    method: "POST",
+    path: "/users/:username/mute",
+    summary: "Mute: keeps an account's posts out of the feed; the other is not told",
+    answer: MuteAnswer,
+    change: async (...who) => ({ muting: await mute(...who) }),
+  },
+  {
+    method: "DELETE",
+    path: "/users/:username/mute",
+    summary: "Unmute",
+    answer: MuteAnswer,
+    change: async (...who) => ({ muting: await unmute(...who) }),
+  },
+];
 
 export async function graphRoutes(app: App, context: Context): Promise<void> {
   const { config, db } = context;
@@ -38,72 +102,77 @@ export async function graphRoutes(app: App, context: Context): Promise<void> {
       schema: { summary: "A profile, as the viewer may see it", tags, params: UserParams, response: { 200: Profile } },
     },
     async (request) => {
-      const account = await requireAccount(db, request.params.username);
-      return {
-        ...toUser(account),
-        bio: account.bio,
-        is_private: account.is_private,
-        post_count: account.post_count,
-        follower_count: account.follower_count,
-        following_count: account.following_count,
-        relationship: await relationship(db, viewerOf(request).id, account.id),
-      };
+      const viewer = viewerOf(request);
+      const { username } = request.params;
+      const profile = await profileByName(db, viewer.id, username);
+      if (!profile) throw userNotFound({ username });
+      const { bio, is_private, post_count, follower_count, following_count } = profile;
+      const user = toRelatedUser(profile, await mediaUrls(context, viewer.id));
+      return { ...user, bio, is_private, post_count, follower_count, following_count };
     },
   );
 
-  app.post(
-    "/users/:username/follow",
-    {
+  for (const { method, path, summary, description, answer, change } of CHANGES) {
+    app.route({
+      method,
+      url: path,
       schema: {
-        summary: "Follow; repeating it changes nothing",
+        summary,
+        ...(description === undefined ? {} : { description }),
         tags,
         params: UserParams,
-        response: { 200: FollowAnswer },
+        response: { 200: answer },
       },
-    },
-    async (request) => ({ status: await follow(context, viewerOf(request).id, request.params.username) }),
-  );
+      handler: async (request: FastifyRequest<{ Params: { username: string } }>) =>
+        change(context, viewerOf(request).id, request.params.username),
+    });
+  }
 
-  app.delete(
-    "/users/:username/follow",
-    {
-      schema: {
-        summary: "Unfollow; repeating it changes nothing",
-        tags,
-        params: UserParams,
-        response: { 200: FollowAnswer },
-      },
-    },
-    async (request) => ({ status: await unfollow(context, viewerOf(request).id, request.params.username) }),
-  );
+  const sendList = async (request: FastifyRequest, reply: FastifyReply, userId: string, list: List) => {
+    const viewer = viewerOf(request);
+    const { limit, after } = pageRequest(request.query as { limit?: number; cursor?: string });
+    const rows = await listPeople(db, viewer.id, { userId, list, limit: limit + 1, after });
+    const urls = await mediaUrls(context, viewer.id);
+    return sendPage(request, reply, {
+      rows,
+      limit,
+      publicUrl: config.public_url,
+      position: (row) => ({ at: row.listed_at, id: row.id }),
+      item: (row) => toRelatedUser(row, urls),
+    });
+  };
 
-  for (const list of ["followers", "following"] as const) {
+  for (const [list, summary] of [
+    ["followers", "Who follows an account, latest first"],
+    ["following", "Whom an account follows, latest first"],
+  ] as const) {
     app.get(
       `/users/:username/${list}`,
       {
         schema: {
-          summary:
-            list === "followers" ? "Who follows an account, latest first" : "Whom an account follows, latest first",
+          summary,
           tags,
           params: UserParams,
           querystring: PageQuery,
-          response: { 200: pageOf(User) },
+          response: { 200: pageOf(RelatedUser) },
         },
       },
       async (request, reply) => {
-        const { username } = request.params;
-        const account = await requireAccount(db, username);
-        if (!(await maySee(db, viewerOf(request).id, account.id))) throw userNotFound({ username });
-        const { limit, after } = pageRequest(request.query);
-        const rows = await listFollows(db, { userId: account.id, list, limit: limit + 1, after });
-        return sendPage(request, reply, {
-          rows,
-          limit,
-          publicUrl: config.public_url,
-          position: (row) => ({ at: row.followed_at, id: row.id }),
-          item: (row) => toUser(row),
-        });
+        const account = await requireSeen(db, viewerOf(request).id, request.params.username);
+        return sendList(request, reply, account.id, list);
       },
+    );
+  }
+
+  for (const [path, list, summary] of [
+    ["/follow-requests", "requests", "Who asks to follow oneself, latest first"],
+    ["/me/blocks", "blocks", "Whom one blocks, latest first"],
+    ["/me/mutes", "mutes", "Whom one has muted, latest first"],
+  ] as const) {
+    app.get(
+      path,
+      { schema: { summary, tags, querystring: PageQuery, response: { 200: pageOf(RelatedUser) } } },
+      async (request, reply) => sendList(request, reply, viewerOf(request).id, list),
     );
   }
 }

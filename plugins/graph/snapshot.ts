@@ -1,0 +1,55 @@
+import { sql } from "kysely";
+import type { Db } from "../../src/db/transaction.ts";
+import type { AccountRow } from "../accounts/index.ts";
+
+/** All that decides what a viewer may see, but what is in the other account's own row. Ids; a cache may hold it. */
+export interface ViewerSnapshot {
+  viewer_id: string;
+  follows: ReadonlySet<string>;
+  blocking: ReadonlySet<string>;
+  blocked_by: ReadonlySet<string>;
+  mutes: ReadonlySet<string>;
+}
+
+/** What the rule needs to know of the other account. */
+export type Seen = Pick<AccountRow, "id" | "is_private" | "state">;
+
+/** One round trip, whatever the number of relations. */
+export async function viewerSnapshot(db: Db, viewerId: string): Promise<ViewerSnapshot> {
+  const { rows } = await sql<Record<"follows" | "blocking" | "blocked_by" | "mutes", string[]>>`
+    SELECT ARRAY(SELECT following_id FROM follows WHERE follower_id = ${viewerId}) AS follows,
+           ARRAY(SELECT blocked_id FROM blocks WHERE blocker_id = ${viewerId}) AS blocking,
+           ARRAY(SELECT blocker_id FROM blocks WHERE blocked_id = ${viewerId}) AS blocked_by,
+           ARRAY(SELECT muted_id FROM mutes WHERE muter_id = ${viewerId}) AS mutes`.execute(db);
+  const { follows = [], blocking = [], blocked_by = [], mutes = [] } = rows[0] ?? {};
+  return {
+    viewer_id: viewerId,
+    follows: new Set(follows),
+    blocking: new Set(blocking),
+    blocked_by: new Set(blocked_by),
+    mutes: new Set(mutes),
+  };
+}
+
+/** `mayBeKnownTo` of visibility.ts. */
+export function isKnown({ blocked_by }: ViewerSnapshot, { id, state }: Seen): boolean {
+  return state === "active" && !blocked_by.has(id);
+}
+
+/** `mayBeListedFor` of visibility.ts. */
+export function isListed(snapshot: ViewerSnapshot, account: Seen): boolean {
+  return isKnown(snapshot, account) && !snapshot.blocking.has(account.id);
+}
+
+/** `mayBeSeenBy` of visibility.ts. */
+export function isSeen(snapshot: ViewerSnapshot, account: Seen): boolean {
+  const { viewer_id, follows } = snapshot;
+  const { id, is_private } = account;
+  return isListed(snapshot, account) && (!is_private || id === viewer_id || follows.has(id));
+}
+
+/** Whether the account's posts are in the viewer's feed: `feedAuthors` of visibility.ts. */
+export function isInFeed(snapshot: ViewerSnapshot, account: Seen): boolean {
+  const { viewer_id, follows, mutes } = snapshot;
+  return isSeen(snapshot, account) && (account.id === viewer_id || (follows.has(account.id) && !mutes.has(account.id)));
+}
