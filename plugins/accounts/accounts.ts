@@ -1,61 +1,77 @@
-import { createHash, randomBytes } from "node:crypto";
 import { v7 as newId } from "uuid";
+import type { Context } from "../../src/context.ts";
 import { violatedUnique } from "../../src/db/errors.ts";
-import { type Db, inTransaction } from "../../src/db/transaction.ts";
-import type { Viewer } from "../../src/http/types.ts";
-import { emailTaken, userNotFound, usernameTaken, wrongCredentials } from "./errors.ts";
-import { hashPassword, verifyPassword } from "./passwords.ts";
-import type { Registration } from "./registration.ts";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { unauthenticated } from "../../src/http/errors.ts";
+import { emailTaken, userNotFound, usernameTaken } from "./errors.ts";
+import { admit, useInvite } from "./invites.ts";
+import { hashPassword } from "./passwords.ts";
+import type { Registration, RegistrationForm } from "./registration.ts";
+import { type Origin, startSession } from "./sessions.ts";
 import {
+  type AccountChanges,
   type AccountRow,
-  accountById,
   accountByName,
-  credentialsByLogin,
+  type HeldAccount,
+  holdActive,
   insertAccount,
-  insertSession,
-  viewerByToken,
+  lockAccount,
+  updateAccount,
 } from "./store.ts";
+import { claimName, giveUpName } from "./usernames.ts";
 
-/** Where a session comes from, shown to its owner. */
-export interface Origin {
-  address: string;
-  user_agent: string | null;
+declare module "../../src/events.ts" {
+  interface Events {
+    "account.went_public": { user_id: string };
+    "account.went_private": { user_id: string };
+  }
 }
 
-/** Makes an account. @throws 409 when the name or the email is taken, in any case. */
+type AccountsContext = Pick<Context, "config" | "db" | "emit" | "enqueue">;
+
+/** Makes an account, whoever may register by themselves. @throws 409 when the name or the email is taken, in any case. */
 export async function createAccount(db: Db, registration: Registration): Promise<AccountRow> {
-  return insertNew(db, registration, await hashPassword(registration.password));
-}
-
-/** Makes an account and signs it in, both or neither. */
-export async function register(
-  db: Db,
-  registration: Registration,
-  origin: Origin,
-): Promise<{ account: AccountRow; token: string }> {
-  // Hashed before the transaction begins: a queue of registrations must not hold database connections.
   const passwordHash = await hashPassword(registration.password);
-  return inTransaction(db, async (tx) => {
-    const account = await insertNew(tx, registration, passwordHash);
-    return { account, token: await startSession(tx, account.id, origin) };
-  });
+  return inTransaction(db, (tx) => insertNew(tx, registration, passwordHash));
 }
 
-/** @throws 401, with one message and at one cost for an unknown user and a wrong password. */
-export async function logIn(
-  db: Db,
-  credentials: { login: string; password: string },
+/** Makes an account for whoever comes. @throws 403 unless `registration` lets them, 409 as above. */
+export async function register(context: AccountsContext, form: RegistrationForm): Promise<AccountRow> {
+  return registering(context, form, async (_tx, account) => account);
+}
+
+/** Makes an account and signs it in, both or neither. @throws as above. */
+export async function registerAndSignIn(
+  context: AccountsContext,
+  form: RegistrationForm,
   origin: Origin,
 ): Promise<{ account: AccountRow; token: string }> {
-  const found = await credentialsByLogin(db, credentials.login.trim());
-  const right = await verifyPassword(found?.password_hash ?? null, credentials.password);
-  const account = found && right ? await accountById(db, found.id) : undefined;
-  if (!account) throw wrongCredentials({});
-  return { account, token: await startSession(db, account.id, origin) };
+  return registering(context, form, async (tx, account) => ({
+    account,
+    token: await startSession(tx, account.id, origin),
+  }));
 }
 
-export async function authenticate(db: Db, token: string, lifetime: number): Promise<Viewer | null> {
-  return viewerByToken(db, hashToken(token), lifetime);
+/** Changes what an account says of itself; what is not named stays. @throws 401, 409 for a name that cannot be had. */
+export async function changeAccount(
+  context: AccountsContext,
+  userId: string,
+  changes: Pick<AccountChanges, "username" | "display_name" | "bio" | "is_private">,
+): Promise<AccountRow> {
+  return inTransaction(context.db, async (tx) => {
+    const before = await lockActive(tx, userId);
+    const username = (changes.username ?? before.username).toLowerCase();
+    const account = await unlessTaken(username, () => updateAccount(tx, userId, { ...changes, username }));
+    if (username !== before.username) {
+      await claimName(tx, username, userId);
+      await giveUpName(tx, before, context.config.accounts.username_hold);
+    }
+    if (account.is_private !== before.is_private) {
+      const event = account.is_private ? "account.went_private" : "account.went_public";
+      await context.emit(tx, event, { user_id: userId });
+    }
+    return account;
+  });
 }
 
 /** @throws 404 when there is no such account. */
@@ -65,42 +81,64 @@ export async function requireAccount(db: Db, username: string): Promise<AccountR
   return account;
 }
 
+/** @throws 401 for an account that was suspended or deleted since the token was looked at. */
+export async function requireActive(tx: Tx, userId: string): Promise<void> {
+  if (!(await holdActive(tx, userId))) throw unauthenticated({});
+}
+
+/** The same, locked for a change. @throws 401 */
+export async function lockActive(tx: Tx, userId: string): Promise<HeldAccount> {
+  const account = await lockAccount(tx, userId);
+  if (account?.state !== "active") throw unauthenticated({});
+  return account;
+}
+
 /** A text that shows nothing is no value. */
 export function emptyToNull(text: string | null | undefined): string | null {
   return text && /[^\p{Z}\p{C}]/u.test(text) ? text.trim().normalize("NFC") : null;
 }
 
-async function insertNew(db: Db, registration: Registration, passwordHash: string): Promise<AccountRow> {
+async function registering<T>(
+  context: AccountsContext,
+  form: RegistrationForm,
+  work: (tx: Tx, account: AccountRow) => Promise<T>,
+): Promise<T> {
+  const { config, db, enqueue } = context;
+  const invite = await admit(context, form.invite_code);
+  // Hashed before the transaction begins: a queue of registrations must not hold database connections.
+  const passwordHash = await hashPassword(form.password);
+  return inTransaction(db, async (tx) => {
+    const account = await insertNew(tx, form, passwordHash);
+    if (invite !== null) await useInvite(tx, invite, account.id);
+    if (config.smtp.url !== null) {
+      await enqueue(tx, "accounts.mail", { kind: "email_confirmation", user_id: account.id });
+    }
+    return work(tx, account);
+  });
+}
+
+async function insertNew(tx: Tx, registration: Registration, passwordHash: string): Promise<AccountRow> {
   const username = registration.username.toLowerCase();
-  try {
-    return await insertAccount(db, {
+  const account = await unlessTaken(username, () =>
+    insertAccount(tx, {
       id: newId(),
       username,
       email: registration.email,
       password_hash: passwordHash,
       display_name: emptyToNull(registration.display_name),
-    });
+    }),
+  );
+  await claimName(tx, username, account.id);
+  return account;
+}
+
+async function unlessTaken<T>(username: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
   } catch (error) {
     const constraint = violatedUnique(error);
     if (constraint === "users_username_key") throw usernameTaken({ username });
     if (constraint === "users_email_key") throw emailTaken({});
     throw error;
   }
-}
-
-async function startSession(db: Db, userId: string, origin: Origin): Promise<string> {
-  const token = `tt_${randomBytes(32).toString("base64url")}`;
-  await insertSession(db, {
-    id: newId(),
-    user_id: userId,
-    token_hash: hashToken(token),
-    address: origin.address,
-    user_agent: origin.user_agent?.slice(0, 300) ?? null,
-  });
-  return token;
-}
-
-/** The token is 256 random bits, so one plain hash is as good as a slow one. */
-function hashToken(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
 }

@@ -1,5 +1,14 @@
 /** Accounts: who people are, how they sign in. */
-export { requireAccount } from "./accounts.ts";
+export { requireAccount, requireActive } from "./accounts.ts";
+export { type AvatarIds, avatarOf, setAvatar } from "./avatar-store.ts";
 export { userNotFound } from "./errors.ts";
-export { toUser, User, UserParams } from "./schemas.ts";
-export { type AccountRow, addToCounter, lockAccounts } from "./store.ts";
+export { Account, toAccount, toUser, User, UserParams } from "./schemas.ts";
+export {
+  type AccountRow,
+  accountById,
+  addToCounter,
+  addToCounters,
+  lockAccounts,
+  USER_COLUMNS,
+  type UserRow,
+} from "./store.ts";

@@ -1,15 +1,29 @@
 import type { Feature } from "../../src/feature.ts";
-import { UsersCreate, UsersList, UsersShow } from "./commands.ts";
-import { sweepSessions } from "./jobs.ts";
+import { UsersCreate, UsersInvite, UsersList, UsersShow } from "./commands.ts";
+import { deleteJob, mailJob, sweepAccounts, sweepSessions } from "./jobs.ts";
+import { UsersDelete, UsersResetPassword, UsersSuspend, UsersUnsuspend } from "./operator-commands.ts";
 
 export const accounts: Feature = {
   name: "accounts",
   summary: "accounts, sessions and profiles",
   core: true,
-  requires: [],
+  requires: ["tickets"],
   plugin: async (app, context) => (await import("./routes.ts")).accountRoutes(app, context),
+  rootPlugin: async (app, context) => (await import("./page-routes.ts")).pageRoutes(app, context),
   authenticate: async ({ db, config }, token) =>
-    (await import("./accounts.ts")).authenticate(db, token, config.accounts.session_lifetime),
-  jobs: [sweepSessions],
-  commands: { "users:create": UsersCreate, "users:list": UsersList, "users:show": UsersShow },
+    (await import("./sessions.ts")).authenticate(db, token, config.accounts.session_lifetime),
+  async *takeout(context, userId) {
+    yield* (await import("./takeout.ts")).accountTakeout(context, userId);
+  },
+  jobs: [mailJob, deleteJob, sweepAccounts, sweepSessions],
+  commands: {
+    "users:create": UsersCreate,
+    "users:delete": UsersDelete,
+    "users:invite": UsersInvite,
+    "users:list": UsersList,
+    "users:reset-password": UsersResetPassword,
+    "users:show": UsersShow,
+    "users:suspend": UsersSuspend,
+    "users:unsuspend": UsersUnsuspend,
+  },
 };

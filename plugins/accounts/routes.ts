@@ -5,15 +5,22 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { unauthenticated } from "../../src/http/errors.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
-import { emptyToNull, logIn, type Origin, register } from "./accounts.ts";
-import { registrationClosed } from "./errors.ts";
-import { Registration } from "./registration.ts";
-import { Account, Bio, DisplayName, SignedIn, toAccount } from "./schemas.ts";
-import { type AccountRow, accountById, deleteSession, updateProfile } from "./store.ts";
+import { mediaUrls } from "../tickets/index.ts";
+import { changeAccount, emptyToNull, registerAndSignIn } from "./accounts.ts";
+import { closeAccount } from "./lifecycle.ts";
+import { recoveryRoutes } from "./recovery-routes.ts";
+import { RegistrationForm } from "./registration.ts";
+import { Account, Bio, DisplayName, SignedIn, toAccount, Username } from "./schemas.ts";
+import { sessionRoutes } from "./session-routes.ts";
+import { logIn, type Origin } from "./sessions.ts";
+import { type AccountRow, accountById } from "./store.ts";
 
 const tags = ["Accounts"];
 
-export async function accountRoutes(app: App, { config, db }: Context): Promise<void> {
+export async function accountRoutes(app: App, context: Context): Promise<void> {
+  const { db } = context;
+  const shown = async (account: AccountRow) => toAccount(account, await mediaUrls(context, account.id));
+
   app.post(
     "/auth/register",
     {
@@ -21,14 +28,13 @@ export async function accountRoutes(app: App, { config, db }: Context): Promise<
       schema: {
         summary: "Make an account and sign in",
         tags,
-        body: Registration,
+        body: RegistrationForm,
         response: { 201: SignedIn },
       },
     },
     async (request, reply) => {
-      if (config.registration === "closed") throw registrationClosed({});
-      const { account, token } = await register(db, request.body, originOf(request));
-      return reply.code(201).send({ user: toAccount(account), token });
+      const { account, token } = await registerAndSignIn(context, request.body, originOf(request));
+      return reply.code(201).send({ user: await shown(account), token });
     },
   );
 
@@ -44,53 +50,68 @@ export async function accountRoutes(app: App, { config, db }: Context): Promise<
       },
     },
     async (request) => {
-      const { account, token } = await logIn(db, request.body, originOf(request));
-      return { user: toAccount(account), token };
+      const { account, token } = await logIn(context, request.body, originOf(request));
+      return { user: await shown(account), token };
     },
   );
 
-  app.post(
-    "/auth/logout",
-    { schema: { summary: "End this session", tags, response: { 204: Type.Null() } } },
-    async (request, reply) => {
-      await deleteSession(db, viewerOf(request).session_id);
-      return reply.code(204).send(null);
-    },
-  );
-
-  app.get("/me", { schema: { summary: "One's own account", tags, response: { 200: Account } } }, async (request) =>
-    toAccount(present(await accountById(db, viewerOf(request).id))),
-  );
+  app.get("/me", { schema: { summary: "One's own account", tags, response: { 200: Account } } }, async (request) => {
+    const account = await accountById(db, viewerOf(request).id);
+    // Deleted between the token's check and now.
+    if (!account) throw unauthenticated({});
+    return shown(account);
+  });
 
   app.patch(
     "/me",
     {
       schema: {
-        summary: "Change one's profile",
-        description: "An empty text or null takes the value away.",
+        summary: "Change one's account",
+        description:
+          "An empty text or null takes the value away. An old name leads nobody here; for two weeks, unless the operator chose another time, nobody else can take it. Going public lets everybody follow who has asked to.",
         tags,
         body: Type.Object(
-          { display_name: Type.Optional(Nullable(DisplayName)), bio: Type.Optional(Nullable(Bio)) },
+          {
+            username: Type.Optional(Username),
+            display_name: Type.Optional(Nullable(DisplayName)),
+            bio: Type.Optional(Nullable(Bio)),
+            is_private: Type.Optional(Type.Boolean()),
+          },
           { additionalProperties: false },
         ),
         response: { 200: Account },
       },
     },
     async (request) => {
-      const { display_name, bio } = request.body;
+      const { display_name, bio, ...others } = request.body;
       const changes = {
+        ...others,
         ...(display_name === undefined ? {} : { display_name: emptyToNull(display_name) }),
         ...(bio === undefined ? {} : { bio: emptyToNull(bio) }),
       };
-      return toAccount(present(await updateProfile(db, viewerOf(request).id, changes)));
+      return shown(await changeAccount(context, viewerOf(request).id, changes));
     },
   );
-}
 
-/** The account can only be gone if it was deleted between the token's check and now. */
-function present(account: AccountRow | undefined): AccountRow {
-  if (!account) throw unauthenticated({});
-  return account;
+  app.delete(
+    "/me",
+    {
+      schema: {
+        summary: "Delete one's account, for good",
+        description: "It is there for nobody from now on; what it left is removed in the background.",
+        tags,
+        body: Type.Object({ password: Type.String() }, { additionalProperties: false }),
+        response: { 202: Type.Object({ status: Type.Literal("deleting") }) },
+      },
+    },
+    async (request, reply) => {
+      await closeAccount(context, viewerOf(request).id, request.body.password);
+      return reply.code(202).send({ status: "deleting" as const });
+    },
+  );
+
+  sessionRoutes(app, context);
+  recoveryRoutes(app, context);
 }
 
 function originOf(request: FastifyRequest): Origin {

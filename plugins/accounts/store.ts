@@ -1,7 +1,9 @@
 import { type Generated, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
-import type { Viewer } from "../../src/http/types.ts";
+
+/** Only the active ones are there for others. */
+export type AccountState = "active" | "suspended" | "deleting";
 
 export interface UsersTable {
   id: string;
@@ -15,26 +17,23 @@ export interface UsersTable {
   follower_count: Generated<number>;
   following_count: Generated<number>;
   created_at: Generated<Date>;
-}
-
-export interface SessionsTable {
-  id: string;
-  user_id: string;
-  token_hash: Buffer;
-  address: string;
-  user_agent: string | null;
-  created_at: Generated<Date>;
-  last_used_at: Generated<Date>;
+  state: Generated<AccountState>;
+  state_changed_at: Date | null;
+  email_confirmed_at: Date | null;
+  avatar_id: string | null;
+  avatar_upload_id: string | null;
 }
 
 declare module "../../src/db/schema.ts" {
   interface Schema {
     users: UsersTable;
-    sessions: SessionsTable;
   }
 }
 
 export type AccountRow = Omit<Selectable<UsersTable>, "password_hash">;
+
+/** What is shown of a user wherever one is listed. */
+export type UserRow = Pick<AccountRow, "id" | "username" | "display_name" | "is_private" | "avatar_id">;
 
 export type Counter = "post_count" | "follower_count" | "following_count";
 
@@ -49,6 +48,20 @@ const ACCOUNT_COLUMNS = [
   "follower_count",
   "following_count",
   "created_at",
+  "state",
+  "state_changed_at",
+  "email_confirmed_at",
+  "avatar_id",
+  "avatar_upload_id",
+] as const;
+
+/** The columns of a UserRow, for queries that list users. */
+export const USER_COLUMNS = [
+  "users.id",
+  "users.username",
+  "users.display_name",
+  "users.is_private",
+  "users.avatar_id",
 ] as const;
 
 export async function insertAccount(
@@ -76,31 +89,97 @@ export async function accountByName(db: Db, username: string): Promise<AccountRo
     .executeTakeFirst();
 }
 
+/** What a password is held against. */
+export type Credentials = Pick<Selectable<UsersTable>, "id" | "password_hash" | "state">;
+
 /** @param login a name, or an email address (it has an @, a name has none). */
-export async function credentialsByLogin(
-  db: Db,
-  login: string,
-): Promise<{ id: string; password_hash: string } | undefined> {
-  const query = db.selectFrom("users").select(["id", "password_hash"]);
+export async function credentialsByLogin(db: Db, login: string): Promise<Credentials | undefined> {
+  const query = db.selectFrom("users").select(["id", "password_hash", "state"]);
   return login.includes("@")
     ? query.where(sql`lower(email)`, "=", sql`lower(${login})`).executeTakeFirst()
     : query.where("username", "=", login.toLowerCase()).executeTakeFirst();
 }
 
-export async function updateProfile(
-  db: Db,
-  id: string,
-  changes: { display_name?: string | null; bio?: string | null },
-): Promise<AccountRow | undefined> {
-  if (Object.keys(changes).length === 0) return accountById(db, id);
-  return db.updateTable("users").set(changes).where("id", "=", id).returning(ACCOUNT_COLUMNS).executeTakeFirst();
+export async function credentialsById(db: Db, id: string): Promise<Credentials | undefined> {
+  return db.selectFrom("users").select(["id", "password_hash", "state"]).where("id", "=", id).executeTakeFirst();
 }
 
-export async function listAccounts(db: Db, options: { limit: number; after: Position | null }): Promise<AccountRow[]> {
-  const { limit, after } = options;
+/** An account as it stays until the transaction ends, with what its password is held against. */
+export type HeldAccount = AccountRow & Pick<Credentials, "password_hash">;
+
+/** Locks the account for a change. */
+export async function lockAccount(tx: Tx, id: string): Promise<HeldAccount | undefined> {
+  return (
+    tx
+      .selectFrom("users")
+      .select([...ACCOUNT_COLUMNS, "password_hash"])
+      .where("id", "=", id)
+      // Not the weaker lock: a new name takes this one anyway, and asking for more later is how two wait for each other.
+      .forUpdate()
+      .executeTakeFirst()
+  );
+}
+
+/** Keeps everybody from changing the account; others may hold it at the same time. */
+export async function holdAccount(tx: Tx, id: string): Promise<HeldAccount | undefined> {
+  return tx
+    .selectFrom("users")
+    .select([...ACCOUNT_COLUMNS, "password_hash"])
+    .where("id", "=", id)
+    .forShare()
+    .executeTakeFirst();
+}
+
+/** What its owner may change of an account. */
+export type AccountChanges = Partial<
+  Pick<AccountRow, "username" | "display_name" | "bio" | "is_private"> & Pick<Credentials, "password_hash">
+>;
+
+/** @param changes at least one. */
+export async function updateAccount(tx: Tx, id: string, changes: AccountChanges): Promise<AccountRow> {
+  return tx.updateTable("users").set(changes).where("id", "=", id).returning(ACCOUNT_COLUMNS).executeTakeFirstOrThrow();
+}
+
+export async function setState(tx: Tx, id: string, state: AccountState): Promise<void> {
+  await tx.updateTable("users").set({ state, state_changed_at: sql`now()` }).where("id", "=", id).execute();
+}
+
+export async function setEmailConfirmed(tx: Tx, id: string): Promise<void> {
+  await tx
+    .updateTable("users")
+    .set({ email_confirmed_at: sql`coalesce(email_confirmed_at, now())` })
+    .where("id", "=", id)
+    .execute();
+}
+
+/** Removes the row, if the account is being deleted and nothing that must not be lost refers to it. */
+export async function deleteAccount(db: Db, id: string): Promise<void> {
+  await db.deleteFrom("users").where("id", "=", id).where("state", "=", "deleting").execute();
+}
+
+/** Accounts that have been deleting for longer than `age` ms, though no job of `queue` is there to do it. */
+export async function abandonedDeletions(db: Db, queue: string, age: number): Promise<Array<{ id: string }>> {
+  return db
+    .selectFrom("users")
+    .select("id")
+    .where("state", "=", "deleting")
+    .where(sql<boolean>`state_changed_at < now() - ${age} * interval '1 millisecond'`)
+    .where(
+      sql<boolean>`NOT EXISTS (SELECT FROM pgboss.job
+        WHERE name = ${queue} AND state < 'completed' AND data->>'user_id' = users.id::text)`,
+    )
+    .execute();
+}
+
+export async function listAccounts(
+  db: Db,
+  options: { limit: number; after: Position | null; state?: AccountState | undefined },
+): Promise<AccountRow[]> {
+  const { limit, after, state } = options;
   return db
     .selectFrom("users")
     .select(ACCOUNT_COLUMNS)
+    .$if(state !== undefined, (query) => query.where(sql<boolean>`state = ${state ?? null}`))
     .$if(after !== null, (query) =>
       query.where(sql<boolean>`(created_at, id) < (${after?.at ?? null}::timestamptz, ${after?.id ?? null}::uuid)`),
     )
@@ -118,52 +197,30 @@ export async function lockAccounts(tx: Tx, ids: readonly string[]): Promise<void
   await tx.selectFrom("users").select("id").where("id", "in", ids).orderBy("id").forNoKeyUpdate().execute();
 }
 
-export async function addToCounter(tx: Tx, id: string, counter: Counter, by: 1 | -1): Promise<void> {
+/**
+ * Whether the account may act: it is there, and neither suspended nor being deleted. It stays so until the transaction
+ * ends: whatever takes it away waits.
+ */
+export async function holdActive(tx: Tx, id: string): Promise<boolean> {
+  const row = await tx
+    .selectFrom("users")
+    .select("id")
+    .where("id", "=", id)
+    .where("state", "=", "active")
+    .forShare()
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+export async function addToCounter(tx: Tx, id: string, counter: Counter, by: number): Promise<void> {
+  await addToCounters(tx, [id], counter, by);
+}
+
+/** The same number to each of these; more than one must be locked before, see `lockAccounts`. */
+export async function addToCounters(tx: Tx, ids: readonly string[], counter: Counter, by: number): Promise<void> {
   await tx
     .updateTable("users")
     .set({ [counter]: sql`${sql.ref(counter)} + ${by}` })
-    .where("id", "=", id)
+    .where("id", "in", ids)
     .execute();
-}
-
-export async function insertSession(
-  db: Db,
-  session: { id: string; user_id: string; token_hash: Buffer; address: string; user_agent: string | null },
-): Promise<void> {
-  await db.insertInto("sessions").values(session).execute();
-}
-
-/** The viewer of a token, if the session was used within `lifetime` ms; notes the use, at most once a minute. */
-export async function viewerByToken(db: Db, tokenHash: Buffer, lifetime: number): Promise<Viewer | null> {
-  const row = await db
-    .selectFrom("sessions")
-    .innerJoin("users", "users.id", "sessions.user_id")
-    .select(["users.id", "users.username", "sessions.id as session_id"])
-    .select(sql<boolean>`sessions.last_used_at < now() - interval '1 minute'`.as("stale"))
-    .where("token_hash", "=", tokenHash)
-    .where(unexpired(lifetime))
-    .executeTakeFirst();
-  if (!row) return null;
-  const { stale, ...viewer } = row;
-  if (stale) {
-    await db.updateTable("sessions").set({ last_used_at: sql`now()` }).where("id", "=", viewer.session_id).execute();
-  }
-  return viewer;
-}
-
-export async function deleteSession(db: Db, id: string): Promise<void> {
-  await db.deleteFrom("sessions").where("id", "=", id).execute();
-}
-
-/** @returns how many sessions had not been used for `lifetime` ms and are gone. */
-export async function deleteExpiredSessions(db: Db, lifetime: number): Promise<number> {
-  const result = await db
-    .deleteFrom("sessions")
-    .where(sql<boolean>`NOT (${unexpired(lifetime)})`)
-    .executeTakeFirst();
-  return Number(result.numDeletedRows);
-}
-
-function unexpired(lifetime: number) {
-  return sql<boolean>`sessions.last_used_at > now() - ${lifetime} * interval '1 millisecond'`;
 }

@@ -1,0 +1,84 @@
+import { Type } from "typebox";
+import type { Context } from "../../src/context.ts";
+import { viewerOf } from "../../src/http/auth.ts";
+import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
+import type { App } from "../../src/http/types.ts";
+import { changePassword } from "./credentials.ts";
+import { Password, Session, toSession } from "./schemas.ts";
+import { deleteSession, listSessions } from "./session-store.ts";
+import { endSession } from "./sessions.ts";
+
+const tags = ["Accounts"];
+
+/** One's own sessions, and what ends them. */
+export function sessionRoutes(app: App, context: Context): void {
+  const { config, db } = context;
+
+  app.post(
+    "/auth/logout",
+    { schema: { summary: "End this session", tags, response: { 204: Type.Null() } } },
+    async (request, reply) => {
+      const { id, session_id } = viewerOf(request);
+      await deleteSession(db, { id: session_id, userId: id });
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.get(
+    "/auth/sessions",
+    {
+      schema: {
+        summary: "One's own sessions, latest first",
+        tags,
+        querystring: PageQuery,
+        response: { 200: pageOf(Session) },
+      },
+    },
+    async (request, reply) => {
+      const { id, session_id } = viewerOf(request);
+      const { limit, after } = pageRequest(request.query);
+      const lifetime = config.accounts.session_lifetime;
+      const rows = await listSessions(db, { userId: id, lifetime, limit: limit + 1, after });
+      return sendPage(request, reply, {
+        rows,
+        limit,
+        publicUrl: config.public_url,
+        position: (row) => ({ at: row.created_at, id: row.id }),
+        item: (row) => toSession(row, session_id),
+      });
+    },
+  );
+
+  app.delete(
+    "/auth/sessions/:id",
+    {
+      schema: {
+        summary: "End one of one's sessions",
+        tags,
+        params: Type.Object({ id: Type.String() }),
+        response: { 204: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      await endSession(db, viewerOf(request).id, request.params.id);
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.post(
+    "/me/password",
+    {
+      schema: {
+        summary: "Change one's password",
+        description: "All other sessions end, and the URL of one's export changes.",
+        tags,
+        body: Type.Object({ current_password: Type.String(), new_password: Password }, { additionalProperties: false }),
+        response: { 204: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      await changePassword(context, viewerOf(request), request.body);
+      return reply.code(204).send(null);
+    },
+  );
+}

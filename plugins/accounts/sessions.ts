@@ -1,0 +1,60 @@
+import { validate as isUuid, v7 as newId } from "uuid";
+import type { Context } from "../../src/context.ts";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import type { Viewer } from "../../src/http/types.ts";
+import { accountSuspended, sessionNotFound, wrongCredentials } from "./errors.ts";
+import { verifyPassword } from "./passwords.ts";
+import { deleteSession, insertSession, viewerByToken } from "./session-store.ts";
+import { type AccountRow, credentialsByLogin, holdAccount } from "./store.ts";
+import { hashToken, newToken } from "./tokens.ts";
+
+/** Where a session comes from, shown to its owner. */
+export interface Origin {
+  address: string;
+  user_agent: string | null;
+}
+
+/**
+ * @throws 401, with one message and at one cost for an unknown user and a wrong password; 403 for a suspended account,
+ * told only to whoever has its password.
+ */
+export async function logIn(
+  { db }: Pick<Context, "db">,
+  credentials: { login: string; password: string },
+  origin: Origin,
+): Promise<{ account: AccountRow; token: string }> {
+  const found = await credentialsByLogin(db, credentials.login.trim());
+  const stored = found && found.state !== "deleting" ? found.password_hash : null;
+  const right = await verifyPassword(stored, credentials.password);
+  if (!found || !right) throw wrongCredentials({});
+  return inTransaction(db, async (tx) => {
+    const account = await holdAccount(tx, found.id);
+    // A session that began with the old password after the password was changed would outlive the change.
+    if (!account || account.state === "deleting" || account.password_hash !== stored) throw wrongCredentials({});
+    if (account.state === "suspended") throw accountSuspended({});
+    return { account, token: await startSession(tx, account.id, origin) };
+  });
+}
+
+/** @param lifetime milliseconds without use after which a session has ended. */
+export async function authenticate(db: Db, token: string, lifetime: number): Promise<Viewer | null> {
+  return viewerByToken(db, hashToken(token), lifetime);
+}
+
+/** @returns the token, which is kept nowhere. */
+export async function startSession(tx: Tx, userId: string, origin: Origin): Promise<string> {
+  const token = newToken("tt");
+  await insertSession(tx, {
+    id: newId(),
+    user_id: userId,
+    token_hash: hashToken(token),
+    address: origin.address,
+    user_agent: origin.user_agent?.slice(0, 300) ?? null,
+  });
+  return token;
+}
+
+/** @throws 404 for a session that is not the account's. */
+export async function endSession(db: Db, userId: string, sessionId: string): Promise<void> {
+  if (!isUuid(sessionId) || !(await deleteSession(db, { id: sessionId, userId }))) throw sessionNotFound({});
+}
