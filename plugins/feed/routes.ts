@@ -4,9 +4,11 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { Post, postsByIds, toPost } from "../posts/index.ts";
+import { mediaUrls } from "../tickets/index.ts";
 import { feedPage } from "./store.ts";
 
-export async function feedRoutes(app: App, { config, db }: Context): Promise<void> {
+export async function feedRoutes(app: App, context: Context): Promise<void> {
+  const { config, db } = context;
   app.get(
     "/feed",
     {
@@ -35,7 +37,8 @@ export async function feedRoutes(app: App, { config, db }: Context): Promise<voi
         position: (row) => ({ at: row.published_at, id: row.id }),
         item: (row) => row.id,
       });
-      return { items: posts.map((post) => toPost(post, config.public_url)), next_cursor, degraded: false };
+      const urls = await mediaUrls(context, viewer.id);
+      return { items: posts.map((post) => toPost(post, urls)), next_cursor, degraded: false };
     },
   );
 }

@@ -1,10 +1,11 @@
 import { sql } from "kysely";
 import type { Db } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
+import { feedAuthors } from "../graph/index.ts";
 import type { PublishedPosition } from "../posts/index.ts";
 
 /**
- * One page of the posts of those whom the viewer follows, and of the viewer, latest first.
+ * One page of the posts of those whom the viewer follows and has not muted, and of the viewer, latest first.
  *
  * A page of `limit` posts has at most `limit` authors: those whose latest posts (older than `after`) are the latest. So one
  * post of each followed account is looked up, and a page only of the few that can be on it. Both are descents of
@@ -24,8 +25,7 @@ export async function feedPage(
   // MATERIALIZED keeps the plan's shape whatever the statistics say: accounts outside, descents inside.
   const { rows } = await sql<PublishedPosition>`
     WITH accounts AS MATERIALIZED (
-      SELECT following_id AS id FROM follows WHERE follower_id = ${viewerId}
-      UNION ALL SELECT ${viewerId}::uuid
+      ${feedAuthors(viewerId)}
     ), authors AS MATERIALIZED (
       SELECT accounts.id FROM accounts
       CROSS JOIN LATERAL (

@@ -21,9 +21,13 @@ export const tooManyPixels = defineError(
 export const mediaMissing = defineError(
   "MEDIA_MISSING",
   422,
-  "The upload has no picture. Send 1 to {limit} files in the field media.",
+  "The upload has no picture. Send pictures as files in the field {field}, {limit} at most.",
 );
-export const tooManyMedia = defineError("TOO_MANY_MEDIA", 422, "The upload has more than {limit} pictures.");
+export const tooManyMedia = defineError(
+  "TOO_MANY_MEDIA",
+  422,
+  "The upload has more pictures than the {limit} that are taken at once.",
+);
 export const uploadsBusy = defineError(
   "UPLOADS_BUSY",
   503,

@@ -4,9 +4,11 @@ export {
   discardOriginals,
   Medium,
   removeMedia,
+  retireMedia,
   type ShownMedium,
   storeOriginals,
   toMedium,
 } from "./media.ts";
-export type { Failure } from "./store.ts";
+export type { Failure, MediumRow } from "./store.ts";
+export { originalEntry, originalPath } from "./takeout.ts";
 export { receiveUpload, type Upload, type UploadRules } from "./upload.ts";

@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../../src/context.ts";
+import { inTransaction } from "../../src/db/transaction.ts";
 import { defineJob } from "../../src/jobs/job.ts";
 import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 
@@ -51,9 +52,14 @@ export const removeJob = defineJob<Context, "media.remove">({
   urgent: false,
   expireSeconds: 60,
   async open(context) {
-    const [{ removeObjects }, { deleteMedium }] = await Promise.all([import("./media.ts"), import("./store.ts")]);
+    const [{ removeObjects }, { deleteMedium, markRemoved }] = await Promise.all([
+      import("./media.ts"),
+      import("./store.ts"),
+    ]);
     return {
       async handle({ medium_id }) {
+        // Of one that was retired, which whoever enqueued this could not do.
+        await inTransaction(context.db, (tx) => markRemoved(tx, [medium_id]));
         await removeObjects(context, medium_id);
         await deleteMedium(context.db, medium_id);
       },

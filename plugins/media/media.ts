@@ -1,11 +1,14 @@
 import { type Static, Type } from "typebox";
 import { v7 as newId } from "uuid";
+import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import { Nullable } from "../../src/http/paging.ts";
+import { NotYetError } from "../../src/jobs/job.ts";
+import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 import { objectKeys, originalKey } from "./keys.ts";
-import { insertMedium, type MediumRow, markRemoved } from "./store.ts";
+import { insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
 
 declare module "../../src/events.ts" {
@@ -35,8 +38,9 @@ export type Medium = Static<typeof Medium>;
 /** The columns that `toMedium` needs. */
 export type ShownMedium = Pick<MediumRow, "id" | "state" | "alt_text" | "width" | "height" | "thumbhash">;
 
-export function toMedium(row: ShownMedium, publicUrl: string): Medium {
-  const url = (name: RenditionName) => (row.state === "ready" ? `${publicUrl}/media/${row.id}/${name}.webp` : null);
+/** @param ticketed whether the owner's account is not public, so that whoever looks must be somebody. */
+export function toMedium(row: ShownMedium, ticketed: boolean, urls: MediaUrls): Medium {
+  const url = (name: RenditionName) => (row.state === "ready" ? urls.rendition(row.id, name, ticketed) : null);
   return {
     id: row.id,
     type: "image",
@@ -93,14 +97,15 @@ export async function discardOriginals(
   }
 }
 
-/** Writes the row of a stored original and enqueues its processing. */
+/** Writes the row of a stored original and enqueues its processing. @param medium.purpose decides who may see it. */
 export async function createMedium(
   tx: Tx,
   { enqueue }: Pick<Context, "enqueue">,
-  medium: { original: StoredOriginal; owner_id: string; alt_text: string | null },
+  medium: { original: StoredOriginal; owner_id: string; purpose: Purpose; alt_text: string | null },
 ): Promise<void> {
-  const { id, content_type, bytes, sha256 } = medium.original;
-  await insertMedium(tx, { id, content_type, bytes, sha256, owner_id: medium.owner_id, alt_text: medium.alt_text });
+  const { original, ...rest } = medium;
+  const { id, content_type, bytes, sha256 } = original;
+  await insertMedium(tx, { id, content_type, bytes, sha256, ...rest });
   await enqueue(tx, "media.process", { medium_id: id });
 }
 
@@ -115,7 +120,30 @@ export async function removeMedia(
   for (const id of ids) await enqueue(tx, "media.remove", { medium_id: id });
 }
 
-/** Removes every object that the medium can have. */
-export async function removeObjects({ media }: Pick<Context, "media">, mediumId: string): Promise<void> {
-  await media.remove(objectKeys(mediumId));
+/**
+ * Takes media away that are shown no more, all of it by jobs: in the order of locks media come before accounts, so whoever
+ * holds an account must not touch them.
+ */
+export async function retireMedia(
+  tx: Tx,
+  { enqueue }: Pick<Context, "enqueue">,
+  ids: readonly (string | null)[],
+): Promise<void> {
+  for (const id of ids) if (id !== null) await enqueue(tx, "media.remove", { medium_id: id });
+}
+
+/** How soon a removal that waits for a backup asks again. */
+const REMOVAL_WAIT_SECONDS = 10;
+
+/**
+ * Removes every object that the media can have. Their rows must be `removed`, or gone, by a transaction that has been
+ * committed: only then does the look at the lease say what it must, see src/backup/lease.ts.
+ * @throws NotYetError while a backup may still have to read them.
+ */
+export async function removeObjects(
+  { db, media }: Pick<Context, "db" | "media">,
+  ...mediumIds: readonly string[]
+): Promise<void> {
+  if (await isBackupRunning(db)) throw new NotYetError("a backup is running", REMOVAL_WAIT_SECONDS);
+  await media.remove(mediumIds.flatMap(objectKeys));
 }

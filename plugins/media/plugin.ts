@@ -6,8 +6,15 @@ export const media: Feature = {
   name: "media",
   summary: "uploads, renditions and their delivery",
   core: true,
-  requires: ["accounts", "graph"],
+  requires: ["tickets", "accounts", "graph"],
   rootPlugin: async (app, context) => (await import("./routes.ts")).mediaRoutes(app, context),
   commands: { "bench:upload": BenchUpload },
   jobs: [processJob, removeJob, sweepJob],
+  async *takeout(context, userId) {
+    yield* (await import("./takeout.ts")).mediaTakeout(context, userId);
+  },
+  erase: async (...account) => (await import("./erase.ts")).eraseMedia(...account),
+  async *objects(db) {
+    yield* (await import("./objects.ts")).knownObjects(db);
+  },
 };

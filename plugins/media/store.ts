@@ -1,13 +1,17 @@
-import { type Generated, type Selectable, sql } from "kysely";
+import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
-import { mayBeSeenBy } from "../graph/index.ts";
+import { mayBeKnownTo, mayBeSeenBy } from "../graph/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 
 export type MediumState = "processing" | "ready" | "failed" | "removed";
 
+/** What a medium is for, which decides who may see it. */
+export type Purpose = "post" | "avatar";
+
 export interface MediaTable {
   id: string;
   owner_id: string;
+  purpose: Purpose;
   state: MediumState;
   content_type: string;
   bytes: number;
@@ -51,6 +55,7 @@ export interface Failure {
 export interface NewMedium {
   id: string;
   owner_id: string;
+  purpose: Purpose;
   content_type: string;
   bytes: number;
   sha256: Buffer;
@@ -112,8 +117,69 @@ export async function markRemoved(tx: Tx, ids: readonly string[]): Promise<void>
   await tx.updateTable("media").set({ state: "removed" }).where("id", "in", ids).execute();
 }
 
+/** A page of the media whose objects are kept, by id. */
+export async function keptMedia(
+  db: Db,
+  after: string,
+  limit: number,
+): Promise<Pick<MediumRow, "id" | "bytes" | "sha256">[]> {
+  return db
+    .selectFrom("media")
+    .select(["id", "bytes", "sha256"])
+    .where("state", "<>", "removed")
+    .where("id", ">", after)
+    .orderBy("id")
+    .limit(limit)
+    .execute();
+}
+
+export async function renditionsOf(
+  db: Db,
+  mediumIds: readonly string[],
+): Promise<Pick<RenditionsTable, "medium_id" | "name" | "bytes" | "sha256">[]> {
+  if (mediumIds.length === 0) return [];
+  return db
+    .selectFrom("renditions")
+    .select(["medium_id", "name", "bytes", "sha256"])
+    .where("medium_id", "in", mediumIds)
+    .orderBy("medium_id")
+    .execute();
+}
+
 export async function deleteMedium(db: Db, id: string): Promise<void> {
-  await db.deleteFrom("media").where("id", "=", id).where("state", "=", "removed").execute();
+  await deleteMedia(db, [id]);
+}
+
+/** Of these, the ones that were marked removed. */
+export async function deleteMedia(db: Db, ids: readonly string[]): Promise<void> {
+  await db.deleteFrom("media").where("id", "in", ids).where("state", "=", "removed").execute();
+}
+
+/** @returns ids of an account's media, in any state and for any purpose. */
+export async function mediaOfOwner(db: Db, ownerId: string, limit: number): Promise<string[]> {
+  const rows = await db.selectFrom("media").select("id").where("owner_id", "=", ownerId).limit(limit).execute();
+  return rows.map((row) => row.id);
+}
+
+/** The avatar of an account, and the upload that is to be it or has failed, where there are such. */
+export async function avatarMedia(
+  db: Db,
+  ownerId: string,
+): Promise<(Pick<MediumRow, "id" | "content_type"> & { is_shown: boolean })[]> {
+  return db
+    .selectFrom("users")
+    .innerJoin("media", (join) =>
+      join.on((on) =>
+        on.or([on("media.id", "=", on.ref("users.avatar_id")), on("media.id", "=", on.ref("users.avatar_upload_id"))]),
+      ),
+    )
+    .select([
+      "media.id",
+      "media.content_type",
+      sql<boolean>`media.id IS NOT DISTINCT FROM users.avatar_id`.as("is_shown"),
+    ])
+    .where("users.id", "=", ownerId)
+    .execute();
 }
 
 /**
@@ -136,20 +202,41 @@ export async function abandonedMedia(db: Db): Promise<string[]> {
   return rows.map((row) => row.id);
 }
 
-/** A rendition that whoever holds its URL may have, or undefined: not there, not ready, or its owner is not public. */
-export async function publicRendition(
+export interface DeliveredRendition {
+  bytes: number;
+  sha256: Buffer;
+  /** Whether whoever holds its URL may have it; else it is for this viewer alone. */
+  is_public: boolean;
+}
+
+/**
+ * A rendition, if it is there and the viewer may have it now; one query, whichever of the two is why there is no answer.
+ * What a public account shows is everybody's. Of another, a post's pictures are for those who see what it shares, and
+ * its avatar, as a part of its profile, for those who may know of it. A picture that was replaced as avatar is nobody's.
+ * @param viewerId null for whoever did not say who is looking.
+ */
+export async function renditionFor(
   db: Db,
+  viewerId: string | null,
   mediumId: string,
-  name: string,
-): Promise<Pick<RenditionsTable, "bytes" | "sha256"> | undefined> {
+  name: RenditionName,
+): Promise<DeliveredRendition | undefined> {
   return db
     .selectFrom("renditions")
     .innerJoin("media", "media.id", "renditions.medium_id")
     .innerJoin("users", "users.id", "media.owner_id")
-    .select(["renditions.bytes", "renditions.sha256"])
+    .select(["renditions.bytes", "renditions.sha256", sql<boolean>`NOT users.is_private`.as("is_public")])
     .where("renditions.medium_id", "=", mediumId)
-    .where("renditions.name", "=", name as RenditionName)
+    .where("renditions.name", "=", name)
     .where("media.state", "=", "ready")
-    .where(mayBeSeenBy(null))
+    .where(sql<boolean>`(media.purpose <> 'avatar' OR users.avatar_id = media.id)`)
+    .where(viewerId === null ? mayBeSeenBy(null) : sql<boolean>`(${mayBeSeenBy(null)} OR ${isFor(viewerId)})`)
     .executeTakeFirst();
+}
+
+/** A ticket outlives the right to use it: its viewer may have been suspended or deleted since. */
+function isFor(viewerId: string): RawBuilder<boolean> {
+  return sql<boolean>`(
+    EXISTS (SELECT FROM users AS viewer WHERE viewer.id = ${viewerId}::uuid AND viewer.state = 'active')
+    AND CASE media.purpose WHEN 'post' THEN ${mayBeSeenBy(viewerId)} WHEN 'avatar' THEN ${mayBeKnownTo(viewerId)} END)`;
 }

@@ -89,7 +89,7 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
       files: rules.pictures.max + 1,
       fields: 100,
       // Code points are up to four bytes.
-      fieldSize: 4 * Math.max(...Object.values(rules.fields).map(({ maxLength }) => maxLength)) + 4,
+      fieldSize: 4 * Math.max(0, ...Object.values(rules.fields).map(({ maxLength }) => maxLength)) + 4,
       parts: 200,
     };
     // Who went away meanwhile sends no end either, for which the parser would wait.
@@ -112,7 +112,7 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
       }
     }
     if (refusal !== null) throw refusal;
-    if (pictures.length === 0) throw mediaMissing({ limit: rules.pictures.max });
+    if (pictures.length === 0) throw mediaMissing({ limit: rules.pictures.max, field: rules.pictures.field });
     return { pictures, fields, discard };
   } catch (error) {
     // A parser that gave up leaves the body standing, and a client that goes on sending would wait for nobody.

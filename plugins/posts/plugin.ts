@@ -4,8 +4,12 @@ export const posts: Feature = {
   name: "posts",
   summary: "posts, captions and an author's grid",
   core: true,
-  requires: ["accounts", "graph", "media"],
+  requires: ["tickets", "accounts", "graph", "media"],
   plugin: async (app, context) => (await import("./routes.ts")).postRoutes(app, context),
+  async *takeout(context, userId) {
+    yield* (await import("./takeout.ts")).postsTakeout(context, userId);
+  },
+  erase: async (...account) => (await import("./erase.ts")).erasePosts(...account),
   on: {
     "media.ready": async (tx, { medium_id }, context) =>
       (await import("./posts.ts")).settlePost(tx, context, medium_id),

@@ -1,7 +1,7 @@
 import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
-import { addToCounter } from "../accounts/index.ts";
+import { addToCounter, requireActive } from "../accounts/index.ts";
 import { createMedium, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { notYourPost, postNotFound } from "./errors.ts";
 import { postsCreated } from "./metrics.ts";
@@ -40,8 +40,10 @@ export async function createPost(
   const originals = await storeOriginals(context, upload.pictures);
   try {
     await inTransaction(context.db, async (tx) => {
+      await requireActive(tx, authorId);
       for (const [index, original] of originals.entries()) {
-        await createMedium(tx, context, { original, owner_id: authorId, alt_text: upload.altTexts[index] ?? null });
+        const alt_text = upload.altTexts[index] ?? null;
+        await createMedium(tx, context, { original, owner_id: authorId, purpose: "post", alt_text });
       }
       await insertPost(
         tx,

@@ -5,9 +5,10 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { invalidRequest } from "../../src/http/errors.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
-import { requireAccount, UserParams, userNotFound } from "../accounts/index.ts";
-import { maySee } from "../graph/index.ts";
+import { UserParams } from "../accounts/index.ts";
+import { requireSeen } from "../graph/index.ts";
 import { receiveUpload } from "../media/index.ts";
+import { mediaUrls } from "../tickets/index.ts";
 import { createPost, editCaption, removePost, requirePost } from "./posts.ts";
 import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
 import { listPublished, postsByIds } from "./store.ts";
@@ -75,7 +76,10 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         response: { 200: Post },
       },
     },
-    async (request) => toPost(await requirePost(db, viewerOf(request).id, request.params.id), config.public_url),
+    async (request) => {
+      const viewer = viewerOf(request);
+      return toPost(await requirePost(db, viewer.id, request.params.id), await mediaUrls(context, viewer.id));
+    },
   );
 
   app.patch(
@@ -93,8 +97,9 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request) => {
-      const post = await editCaption(db, viewerOf(request).id, request.params.id, blankToNull(request.body.caption));
-      return toPost(post, config.public_url);
+      const viewer = viewerOf(request);
+      const post = await editCaption(db, viewer.id, request.params.id, blankToNull(request.body.caption));
+      return toPost(post, await mediaUrls(context, viewer.id));
     },
   );
 
@@ -120,9 +125,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
     },
     async (request, reply) => {
       const viewer = viewerOf(request);
-      const { username } = request.params;
-      const author = await requireAccount(db, username);
-      if (!(await maySee(db, viewer.id, author.id))) throw userNotFound({ username });
+      const author = await requireSeen(db, viewer.id, request.params.username);
       const { limit, after } = pageRequest(request.query);
       const rows = await listPublished(db, { userId: author.id, limit: limit + 1, after });
       const posts = await postsByIds(
@@ -138,7 +141,8 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         item: (row) => row.id,
       });
       // A post that was deleted between the two queries is missing: the page is then shorter, not ended.
-      return { items: posts.map((post) => toPost(post, config.public_url)), next_cursor: page.next_cursor };
+      const urls = await mediaUrls(context, viewer.id);
+      return { items: posts.map((post) => toPost(post, urls)), next_cursor: page.next_cursor };
     },
   );
 }

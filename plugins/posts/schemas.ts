@@ -2,6 +2,7 @@ import { type Static, Type } from "typebox";
 import { Nullable } from "../../src/http/paging.ts";
 import { toUser, User } from "../accounts/index.ts";
 import { Medium, toMedium } from "../media/index.ts";
+import type { MediaUrls } from "../tickets/index.ts";
 import type { PostRow } from "./store.ts";
 
 /** Code points that a caption may have. */
@@ -29,14 +30,14 @@ export const Post = Type.Object({
 export type Post = Static<typeof Post>;
 
 /** Likes, comments and saves have no rows without the features that make them, so their counts are nought. */
-export function toPost(row: PostRow, publicUrl: string): Post {
+export function toPost(row: PostRow, urls: MediaUrls): Post {
   return {
     id: row.id,
-    author: toUser(row.author),
+    author: toUser(row.author, urls),
     caption: row.caption,
     status: row.status,
     failure: row.failure_code === null ? null : { code: row.failure_code, message: row.failure_message ?? "" },
-    media: row.media.map((medium) => toMedium(medium, publicUrl)),
+    media: row.media.map((medium) => toMedium(medium, row.author.is_private, urls)),
     like_count: 0,
     comment_count: 0,
     liked_by_me: false,

@@ -1,9 +1,9 @@
 import { type Generated, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
-import type { AccountRow } from "../accounts/index.ts";
+import type { UserRow } from "../accounts/index.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
-import type { Failure, ShownMedium } from "../media/index.ts";
+import type { Failure, MediumRow, ShownMedium } from "../media/index.ts";
 
 export interface PostsTable {
   id: string;
@@ -31,7 +31,7 @@ declare module "../../src/db/schema.ts" {
 
 /** A post with all that is shown of it, its media in their order. */
 export interface PostRow extends Omit<Selectable<PostsTable>, "user_id"> {
-  author: Pick<AccountRow, "id" | "username" | "display_name">;
+  author: UserRow;
   media: ShownMedium[];
 }
 
@@ -58,7 +58,8 @@ export async function postsByIds(db: Db, viewerId: string, ids: readonly string[
   if (ids.length === 0) return [];
   const { rows } = await sql<PostRow>`
     SELECT posts.id, posts.caption, posts.status, posts.failure_code, posts.failure_message, posts.created_at, posts.published_at,
-      json_build_object('id', users.id, 'username', users.username, 'display_name', users.display_name) AS author,
+      json_build_object('id', users.id, 'username', users.username, 'display_name', users.display_name,
+        'is_private', users.is_private, 'avatar_id', users.avatar_id) AS author,
       (SELECT coalesce(json_agg(json_build_object('id', media.id, 'state', media.state, 'alt_text', media.alt_text,
                 'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) ORDER BY post_media.position), '[]')
        FROM post_media JOIN media ON media.id = post_media.medium_id WHERE post_media.post_id = posts.id) AS media
@@ -147,4 +148,41 @@ export async function setCaption(db: Db, id: string, caption: string | null): Pr
 
 export async function deletePost(tx: Tx, id: string): Promise<void> {
   await tx.deleteFrom("posts").where("id", "=", id).execute();
+}
+
+/** Some of an author's posts in any state, held against every other change until the transaction ends. */
+export async function lockSomePosts(
+  tx: Tx,
+  userId: string,
+  limit: number,
+): Promise<Pick<Selectable<PostsTable>, "id" | "status">[]> {
+  return tx
+    .selectFrom("posts")
+    .select(["id", "status"])
+    .where("user_id", "=", userId)
+    .orderBy("id")
+    .limit(limit)
+    .forUpdate()
+    .execute();
+}
+
+export async function deletePosts(tx: Tx, ids: readonly string[]): Promise<void> {
+  await tx.deleteFrom("posts").where("id", "in", ids).execute();
+}
+
+/** A post as its author takes it along. */
+export interface KeptPost extends Omit<Selectable<PostsTable>, "user_id"> {
+  media: Pick<MediumRow, "id" | "content_type" | "alt_text" | "width" | "height">[];
+}
+
+/** One page of an author's posts in any state, by id. */
+export async function keptPosts(db: Db, userId: string, after: string, limit: number): Promise<KeptPost[]> {
+  const { rows } = await sql<KeptPost>`
+    SELECT id, caption, status, failure_code, failure_message, created_at, published_at,
+      (SELECT coalesce(json_agg(json_build_object('id', media.id, 'content_type', media.content_type,
+                'alt_text', media.alt_text, 'width', media.width, 'height', media.height)
+                ORDER BY post_media.position), '[]')
+       FROM post_media JOIN media ON media.id = post_media.medium_id WHERE post_media.post_id = posts.id) AS media
+    FROM posts WHERE user_id = ${userId} AND id > ${after} ORDER BY id LIMIT ${limit}`.execute(db);
+  return rows;
 }

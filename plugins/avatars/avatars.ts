@@ -1,0 +1,80 @@
+import type { Context } from "../../src/context.ts";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { unauthenticated } from "../../src/http/errors.ts";
+import {
+  type AccountRow,
+  type AvatarIds,
+  accountById,
+  avatarOf,
+  lockAccounts,
+  requireActive,
+  setAvatar,
+} from "../accounts/index.ts";
+import { createMedium, discardOriginals, retireMedia, storeOriginals, type Upload } from "../media/index.ts";
+import { ownerOfAvatar } from "./store.ts";
+
+/**
+ * Takes a picture as the account's next avatar. When this resolves it is durable, and is shown once it has been processed;
+ * an upload before it that has not come so far never will be.
+ * @param pictures one; of several, the last.
+ * @throws 401 for an account that is gone.
+ */
+export async function uploadAvatar(
+  context: Context,
+  userId: string,
+  pictures: Upload["pictures"],
+): Promise<AccountRow> {
+  const originals = await storeOriginals(context, pictures);
+  try {
+    return await inTransaction(context.db, async (tx) => {
+      // The account first, though media go before accounts: nobody else can know of the new medium's row.
+      const { avatar_id, avatar_upload_id: overtaken } = await lockOwn(tx, userId);
+      for (const original of originals) {
+        await createMedium(tx, context, { original, owner_id: userId, purpose: "avatar", alt_text: null });
+      }
+      await setAvatar(tx, userId, { avatar_id, avatar_upload_id: originals.at(-1)?.id ?? null });
+      await retireMedia(tx, context, [overtaken]);
+      return present(tx, userId);
+    });
+  } catch (error) {
+    await discardOriginals(context, originals);
+    throw error;
+  }
+}
+
+/** Takes the avatar away, and an upload that would become it. Idempotent. @throws 401 for an account that is gone. */
+export async function removeAvatar(context: Context, userId: string): Promise<AccountRow> {
+  return inTransaction(context.db, async (tx) => {
+    const { avatar_id, avatar_upload_id } = await lockOwn(tx, userId);
+    await setAvatar(tx, userId, { avatar_id: null, avatar_upload_id: null });
+    await retireMedia(tx, context, [avatar_id, avatar_upload_id]);
+    return present(tx, userId);
+  });
+}
+
+/**
+ * A medium has been processed: if it is the latest upload of an avatar, it is shown from now on. One that was overtaken is
+ * being removed by whoever overtook it, and one that failed stays to tell why. To be told twice changes nothing.
+ */
+export async function showAvatar(tx: Tx, context: Pick<Context, "enqueue">, mediumId: string): Promise<void> {
+  const ownerId = await ownerOfAvatar(tx, mediumId);
+  if (ownerId === undefined) return;
+  await lockAccounts(tx, [ownerId]);
+  const { avatar_id, avatar_upload_id } = await avatarOf(tx, ownerId);
+  if (avatar_upload_id !== mediumId) return;
+  await setAvatar(tx, ownerId, { avatar_id: mediumId, avatar_upload_id: null });
+  await retireMedia(tx, context, [avatar_id]);
+}
+
+/** @throws 401 for an account that is gone. */
+export async function present(db: Db, userId: string): Promise<AccountRow> {
+  const account = await accountById(db, userId);
+  if (!account) throw unauthenticated({});
+  return account;
+}
+
+async function lockOwn(tx: Tx, userId: string): Promise<AvatarIds> {
+  await lockAccounts(tx, [userId]);
+  await requireActive(tx, userId);
+  return avatarOf(tx, userId);
+}
