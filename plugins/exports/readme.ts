@@ -1,0 +1,24 @@
+/** README.txt of an archive, for whoever unpacks it. Each file and field is described in docs/takeout.md. */
+export function readme(username: string, at: Date): string {
+  return `This is what this server keeps of ${username}, as of ${at.toISOString()}.
+
+profile.json               your account: names, email address, counts
+sessions.json              where you are signed in
+avatar.jpg (or .png ...)   your profile picture as you uploaded it
+avatar_upload.jpg          only if a profile picture you uploaded is not shown: that
+followers.json             who follows you
+following.json             whom you follow
+follow_requests.json       who asks to follow you
+sent_follow_requests.json  whom you ask
+blocks.json                whom you block
+mutes.json                 whom you have muted
+posts.json                 your posts, with their captions and the names of their pictures
+media/                     the pictures of your posts as you uploaded them, a folder a post
+missing.txt                only if something could not be found: what
+
+The .json files are text; any editor or browser shows them. Times are in UTC.
+Your password is not in here: only a scrambled form of it is kept, which opens nothing.
+
+Keep this archive to yourself. Your photos may say where they were taken.
+`;
+}
