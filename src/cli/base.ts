@@ -2,6 +2,7 @@ import { Command, Flags } from "@oclif/core";
 import type { Logger } from "pino";
 import type { LoadedConfig } from "../config/load.ts";
 import type { Context } from "../context.ts";
+import type { Deps } from "../deps.ts";
 import { explain, printError } from "./explain.ts";
 import { allFeatures, featuresOf, readConfig } from "./program.ts";
 import { formatTable } from "./table.ts";
@@ -33,6 +34,11 @@ export abstract class BaseCommand extends Command {
     flags: { config?: string | undefined },
     work: (context: Context) => Promise<T>,
   ): Promise<T> {
+    return this.withDeps(flags, ({ context }) => work(context));
+  }
+
+  /** The same, for those that want connections of their own. */
+  protected async withDeps<T>(flags: { config?: string | undefined }, work: (deps: Deps) => Promise<T>): Promise<T> {
     const loaded = await this.loadConfig(flags);
     const [{ openDeps }, log] = await Promise.all([import("../deps.ts"), this.createLog(loaded)]);
     const deps = await openDeps({
@@ -43,7 +49,7 @@ export abstract class BaseCommand extends Command {
       allFeatures: allFeatures(),
     });
     try {
-      return await work(deps.context);
+      return await work(deps);
     } finally {
       await deps.close();
     }

@@ -1,11 +1,13 @@
 import type { Command } from "@oclif/core";
 import { ConfigError } from "../errors.ts";
 import type { Feature } from "../feature.ts";
+import { Backup } from "./backup.ts";
 import { ConfigCheck, ConfigShow } from "./config.ts";
 import { Doctor } from "./doctor.ts";
 import { JobsList, JobsPurge, JobsRetry, JobsStatus } from "./jobs.ts";
 import { Migrate } from "./migrate.ts";
 import { featuresOf, readConfig, setProgram } from "./program.ts";
+import { Restore } from "./restore.ts";
 import { Serve } from "./serve.ts";
 import { Worker } from "./worker.ts";
 
@@ -15,6 +17,8 @@ const PLATFORM: Record<string, Command.Class> = {
   worker: Worker,
   migrate: Migrate,
   doctor: Doctor,
+  backup: Backup,
+  restore: Restore,
   "config:show": ConfigShow,
   "config:check": ConfigCheck,
   "jobs:status": JobsStatus,
