@@ -17,25 +17,40 @@ const PINNED = `
 400 UPLOAD_INCOMPLETE The upload ended before its end. Send it again.
 401 UNAUTHENTICATED Sign in first: send the header Authorization: Bearer TOKEN with a token that is still valid.
 401 WRONG_CREDENTIALS The name or the password is wrong.
+403 ACCOUNT_SUSPENDED This account is suspended. Ask the operator of this server why.
+403 INVITE_INVALID This invite code is mistyped, used or too old. Ask its sender for another.
+403 INVITE_REQUIRED This server takes registrations by invitation only. Ask its operator for a code and send it as invite_code.
 403 NOT_YOUR_POST Only its author can change this post.
 403 REGISTRATION_CLOSED This server takes no registrations. Ask its operator for an account.
+403 WRONG_PASSWORD The current password is wrong.
+403 YOU_BLOCK You block {username}. Unblock them first.
+404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
+404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
 404 MEDIA_NOT_FOUND There is no such picture.
 404 POST_NOT_FOUND There is no such post.
 404 ROUTE_NOT_FOUND There is no {method} {path}.
+404 SESSION_NOT_FOUND You have no such session.
 404 USER_NOT_FOUND There is no user named {username}.
 408 REQUEST_TIMEOUT The request took too long to arrive.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
+409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.
 413 FILE_TOO_LARGE {name} is larger than the {limit} that a picture may have.
 413 UPLOAD_TOO_LARGE The whole upload is larger than {limit}.
 415 UNSUPPORTED_FORMAT {name} is of a kind that is not taken here ({seen}). Send JPEG, PNG, WebP, GIF or AVIF.
 415 UNSUPPORTED_MEDIA_TYPE Send {expected}.
+422 CANNOT_BLOCK_SELF You cannot block yourself.
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.
+422 CANNOT_MUTE_SELF You cannot mute yourself.
 422 EMPTY_FILE {name} is empty.
 422 INVALID_VALUE The request was understood but refused: {reason}.
-422 MEDIA_MISSING The upload has no picture. Send 1 to {limit} files in the field media.
-422 TOO_MANY_MEDIA The upload has more than {limit} pictures.
+422 LINK_INVALID This link is mistyped, used or too old. Ask for another.
+422 MAIL_NOT_CONFIGURED This server sends no mail. Its operator can help, also with a link for a new password.
+422 MEDIA_MISSING The upload has no picture. Send pictures as files in the field {field}, {limit} at most.
+422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
+422 SEARCH_TOO_LONG Search for {limit} characters at most.
+422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
@@ -76,7 +91,7 @@ t.test("the list of features", async (t) => {
   }
   t.same(
     names.filter((_, index) => features[index]?.core),
-    ["accounts", "graph", "media", "posts"],
+    ["tickets", "accounts", "graph", "media", "avatars", "posts"],
   );
   t.equal(features.filter(({ authenticate }) => authenticate).length, 1, "one feature says who a token is");
   const jobs = features.flatMap((feature) => feature.jobs ?? []).map(({ name }) => name);

@@ -10,7 +10,8 @@ import { EXECUTABLE, run, startServer, temporaryFolder, waitFor } from "../suppo
 
 const COMMANDS = [
   ...["serve", "worker", "migrate", "doctor", "config show", "config check", "users create", "users list"],
-  ...["users show", "jobs status", "jobs list", "jobs retry", "jobs purge"],
+  ...["users show", "users suspend", "users unsuspend", "users delete", "users invite", "users reset-password"],
+  ...["jobs status", "jobs list", "jobs retry", "jobs purge", "backup", "restore"],
 ];
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -98,7 +99,14 @@ t.test("users create, list and show", async (t) => {
       },
     );
   const made = await create("berta", "a long password\n", 0);
-  t.match(made, { id: UUID, username: "berta", email: "berta@example.org", display_name: null, follower_count: 0 });
+  t.match(made, {
+    id: UUID,
+    username: "berta",
+    state: "active",
+    email: "berta@example.org",
+    display_name: null,
+    follower_count: 0,
+  });
   t.notMatch(JSON.stringify(made), /password/);
   t.match((await create("Carl", "a long password", 0, false)).stdout, /^Made carl \([0-9a-f-]{36}\)\.$/m);
 
@@ -114,7 +122,18 @@ t.test("users create, list and show", async (t) => {
   t.match(await create("dora", "", 2), { error: { code: "INVALID_VALUE", message: /password/ } });
 
   const [shown, user] = await inBothForms("users show Berta", 0);
-  t.strictSame(user, made);
+  const { sessions, follow_requests, blocks, last_used_at, state_since, ...account } = user;
+  t.strictSame(account, made);
+  t.match(
+    { sessions, follow_requests, blocks, state_since, last_used_at: Date.parse(last_used_at) > 0 },
+    {
+      sessions: 1,
+      follow_requests: 0,
+      blocks: 0,
+      state_since: null,
+      last_used_at: true,
+    },
+  );
   t.match(shown.stdout, /^username +berta$/m);
   t.match((await tintype("users show nobody", 1)).stderr, /nobody/);
 

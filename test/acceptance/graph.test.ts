@@ -85,7 +85,15 @@ t.test("following and unfollowing, once and again", async (t) => {
 
   const { body } = await bert.request("GET", "/users/anna/followers");
   t.strictSame(body, {
-    items: [{ id: bert.id, username: "bert", display_name: null, avatar_url: null }],
+    items: [
+      {
+        id: bert.id,
+        username: "bert",
+        display_name: null,
+        avatar_url: null,
+        relationship: { following: false, requested: false, followed_by: false, blocking: false, muting: false },
+      },
+    ],
     next_cursor: null,
   });
   for (let time = 0; time < 3; time++) {

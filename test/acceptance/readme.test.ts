@@ -46,7 +46,7 @@ t.test("the five-minute tour works as it is written", async (t) => {
     { author: { username: "ana" }, caption: "Home again", media: [{ alt_text: "The harbour at dusk" }] },
   ]);
   t.match(await sharp(join(folder, "large.webp")).metadata(), { format: "webp", width: 1080, height: 810 });
-  t.match(stdout, /^ana +ana@example\.org +1 +1 +0/m, "users list");
+  t.match(stdout, /^ana +active +ana@example\.org +1 +1 +0/m, "users list");
   t.match(stdout, /^media\.process/m, "jobs status");
   t.match(stdout, /^ok +postgres: embedded/m, "doctor");
 });

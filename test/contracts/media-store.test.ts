@@ -46,6 +46,14 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
       return object && { size: object.size, bytes: await buffer(object.body) };
     };
 
+    t.test("it knows whether it holds anything", async (t) => {
+      t.equal(await store.isEmpty(), true);
+      await put(KEY, Buffer.from("picture"));
+      t.equal(await store.isEmpty(), false);
+      await store.remove([KEY]);
+      t.equal(await store.isEmpty(), true);
+    });
+
     t.test("what was put is read, whole or in part", async (t) => {
       const bytes = randomBytes(700_000);
       await put(KEY, bytes);
@@ -64,6 +72,7 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
       }
       await put("originals/00/empty", Buffer.alloc(0));
       t.same(await read("originals/00/empty"), { size: 0, bytes: Buffer.alloc(0) });
+      t.same([await store.size(KEY), await store.size("originals/00/empty")], [bytes.length, 0]);
     });
 
     t.test("a local file has the object's bytes", async (t) => {
@@ -76,6 +85,7 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
 
     t.test("what is not there is null, and may be removed", async (t) => {
       t.equal(await store.read("originals/00/absent"), null);
+      t.equal(await store.size("originals/00/absent"), null);
       t.equal(await store.localFile("originals/00/absent"), null);
       await store.remove(["originals/00/absent", "never/there/at-all.webp"]);
       await store.remove([]);
@@ -115,6 +125,7 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
         const calls: Array<() => Promise<unknown>> = [
           () => store.putFile(key, path),
           () => store.read(key),
+          () => store.size(key),
           () => store.localFile(key),
           () => store.remove([key]),
         ];
@@ -297,6 +308,7 @@ t.test("the filesystem driver", async (t) => {
         () => store.check(),
         () => store.putFile(sibling, staged),
         () => store.read(KEY),
+        () => store.size(KEY),
         () => store.localFile(KEY),
         () => store.remove([KEY]),
         () => openFilesystemStore(root),

@@ -38,7 +38,7 @@ export type Observer = (method: string, path: string, answer: Answer) => void;
 /** Speaks to a server as any client would. Paths that do not begin with /media and the like are below /api/v1. */
 export function createClient(base: string, token?: string, observe: Observer = () => undefined): Client {
   const request: Client["request"] = async (method, path, options = {}) => {
-    const rooted = /^\/(media|healthz|readyz|metrics|docs|openapi\.json|api)/.test(path);
+    const rooted = /^\/(media|exports\/|account\/|healthz|readyz|metrics|docs|openapi\.json|api)/.test(path);
     const response = await fetch(path.startsWith("http") ? path : `${base}${rooted ? "" : "/api/v1"}${path}`, {
       method,
       headers: {

@@ -33,9 +33,12 @@ export async function testDatabase(t?: { teardown(end: () => unknown): void }): 
   return createDatabase(`TEMPLATE ${await templateDatabase()} STRATEGY file_copy`, t);
 }
 
-/** Makes a database without anything in it, for those who test what the product does then. */
-export async function emptyDatabase(t?: { teardown(end: () => unknown): void }): Promise<TestDatabase> {
-  return createDatabase("", t);
+/**
+ * Makes a database without anything in it, for those who test what the product does then.
+ * @param options of CREATE DATABASE, such as its locale.
+ */
+export async function emptyDatabase(t?: { teardown(end: () => unknown): void }, options = ""): Promise<TestDatabase> {
+  return createDatabase(options, t);
 }
 
 async function createDatabase(from: string, t?: { teardown(end: () => unknown): void }): Promise<TestDatabase> {

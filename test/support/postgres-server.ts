@@ -100,16 +100,23 @@ async function run(program: string, args: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`${program} ended with ${code}:\n${output}`);
 }
 
-/** Waits for the line by which Postgres says that it takes connections; from then on its log goes nowhere. */
-async function untilReady(log: Readable): Promise<void> {
-  let output = "";
-  for await (const chunk of log.iterator({ destroyOnReturn: false })) {
-    output += chunk;
-    if (!output.includes("ready to accept connections")) continue;
-    log.resume();
-    return;
-  }
-  throw new Error(`Postgres did not start:\n${output}`);
+/**
+ * Waits for the line by which Postgres says that it takes connections. Its log is read to the end and goes nowhere: a pipe
+ * that nobody empties is full one day, and then every process of the server waits to write to it.
+ */
+function untilReady(log: Readable): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let output: string | null = "";
+    log.setEncoding("utf8");
+    log.on("data", (chunk: string) => {
+      if (output === null) return;
+      output += chunk;
+      if (!output.includes("ready to accept connections")) return;
+      output = null;
+      resolve();
+    });
+    log.once("end", () => reject(new Error(`Postgres did not start:\n${output ?? ""}`)));
+  });
 }
 
 /** A new directory of the server's account, at a place that it can get to. */
