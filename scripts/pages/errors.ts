@@ -1,10 +1,13 @@
+import { glob } from "node:fs/promises";
+import { join } from "node:path";
 import { errorCatalogue } from "../../src/http/errors.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
 
 /** docs/errors.md: every error that the HTTP API can answer with. */
 export async function renderErrors(): Promise<string> {
-  // Defining an error puts it into the catalogue, so every feature has to be loaded; they load their routes lazily.
-  const { features } = await import("../../plugins/index.ts");
-  await Promise.all(features.map((feature) => import(`../../plugins/${feature.name}/routes.ts`)));
+  // Defining an error puts it into the catalogue; features load theirs lazily.
+  for await (const file of glob("plugins/*/errors.ts", { cwd: ROOT })) await import(join(ROOT, file));
   const rows = errorCatalogue().map(({ code, status, template }) => `| ${status} | \`${code}\` | ${template} |`);
   return `# Errors
 

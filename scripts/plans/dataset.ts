@@ -48,7 +48,8 @@ export async function loadDataset(pool: pg.Pool): Promise<Dataset> {
   }
 }
 
-const SETTINGS = [
+/** For loading quickly, and the same each time. */
+export const SETTINGS = [
   "SET work_mem = '256MB'",
   // References are right by construction; checking three million of them takes longer than all the rest.
   "SET session_replication_role = replica",
@@ -82,8 +83,8 @@ const STATEMENTS = [
    SELECT uuidv7(at - now()), id, repeat('A caption of usual length. ', 3), 'published', at - interval '5 seconds', at
    FROM times ORDER BY at`,
   // Media take their posts' ids: nothing in the plans depends on it.
-  `INSERT INTO media (id, owner_id, state, content_type, bytes, sha256, width, height, thumbhash, created_at, finished_at)
-   SELECT id, user_id, 'ready', 'image/jpeg', 2000000, sha256(id::text::bytea), 2725, 2225, 'XxcODQI0d3iAh3hweId3aHh4eAAAAAAA', created_at, published_at
+  `INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256, width, height, thumbhash, created_at, finished_at)
+   SELECT id, user_id, 'post', 'ready', 'image/jpeg', 2000000, sha256(id::text::bytea), 2725, 2225, 'XxcODQI0d3iAh3hweId3aHh4eAAAAAAA', created_at, published_at
    FROM posts ORDER BY id`,
   "INSERT INTO post_media (post_id, position, medium_id) SELECT id, 0, id FROM posts ORDER BY id",
   `INSERT INTO users (id, username, email, password_hash)

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type pg from "pg";
-import { viewerByToken } from "../../plugins/accounts/store.ts";
+import { viewerByToken } from "../../plugins/accounts/session-store.ts";
 import { feedPage } from "../../plugins/feed/store.ts";
-import { listFollows } from "../../plugins/graph/store.ts";
+import { listPeople } from "../../plugins/graph/store.ts";
 import { listPublished, postsByIds } from "../../plugins/posts/store.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import { decodeCursor, encodeCursor, type Position } from "../../src/http/paging.ts";
@@ -79,7 +79,7 @@ export async function measureLists(
   const follows =
     (userId: string, list: "followers" | "following"): ReadPage =>
     async (db, request) =>
-      (await listFollows(db, { userId, list, ...request })).map((row) => ({ at: row.followed_at, id: row.id }));
+      (await listPeople(db, viewer.id, { userId, list, ...request })).map((row) => ({ at: row.listed_at, id: row.id }));
   const list = async (name: string, read: ReadPage): Promise<Measured> => ({
     name,
     pages: (await measureList(database, read)).pages,
