@@ -51,13 +51,12 @@ t.test("sniffing", async (t) => {
     formats.map(async (format) => (await picture({ format, gps: format !== "gif" })).subarray(0, 4096)),
   );
   const survives = (head: Buffer) => {
-    const start = performance.now();
     sniffPicture(head);
     for (const format of formats) {
       const found = readDimensions(head, format);
       if (found && !(found.width > 0 && found.height > 0)) return false;
     }
-    return performance.now() - start < 200;
+    return true;
   };
   const bytes = fc.uint8Array({ maxLength: 600 }).map((array) => Buffer.from(array));
   fc.assert(fc.property(bytes, survives), { numRuns: 1000 });

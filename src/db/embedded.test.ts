@@ -47,8 +47,8 @@ async function folder(test: Pick<typeof t, "teardown">): Promise<string> {
 }
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await holds()); await delay(20)) {
-    if (Date.now() > deadline) throw new Error("it did not come true within 20 s");
+  for (const deadline = Date.now() + 60_000; !(await holds()); await delay(20)) {
+    if (Date.now() > deadline) throw new Error("it did not come true within 60 s");
   }
 }
 

@@ -34,11 +34,7 @@ t.test("a backup that is stopped leaves nothing; one that is killed holds deleti
     t.equal(await readFile(file, "utf8"), "an older one");
   }
   await ana.request("DELETE", `/posts/${post.id}`);
-  await waitFor(
-    async () => (await objectsOfMedium(source, post.media[0].id)).length === 0,
-    "the objects to go",
-    60_000,
-  );
+  await waitFor(async () => (await objectsOfMedium(source, post.media[0].id)).length === 0, "the objects to go");
   t.match((await tintype(["backup", file], source.env, 1)).error, { message: /is there already/ });
   t.equal((await tintype(["backup", join(files, "none", "a.tar")], source.env, 1)).error.code, "OperationError");
   await tintype(["backup", file, "--force"], source.env);
@@ -130,7 +126,6 @@ t.test("a server's limits for websites end neither a backup nor a restore", asyn
         )
       ).length > 0,
     "a transaction to be idle for long",
-    10_000,
   );
   await query(
     source.databaseUrl,

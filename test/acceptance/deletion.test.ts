@@ -30,9 +30,9 @@ async function deleteAccount(person: SignedIn): Promise<void> {
   if (status !== 202) throw new Error(`DELETE /me: ${status} ${bytes}`);
 }
 
-async function untilGone({ sql }: Place, { id }: SignedIn, timeout?: number): Promise<void> {
+async function untilGone({ sql }: Place, { id }: SignedIn): Promise<void> {
   const gone = async () => (await sql.query("SELECT FROM users WHERE id = $1", [id])).rowCount === 0;
-  await waitFor(gone, "the account to be gone", timeout);
+  await waitFor(gone, "the account to be gone");
 }
 
 /** The tables of which a row names one of these, wherever in it. */
@@ -107,7 +107,7 @@ t.test("nothing of it is left, of the others everything", { buffered: true }, as
   await publish(ana, [photo, photo], { caption: "one" });
   const broken = await ana.post([photo.subarray(0, 3_000)]);
   const failed = async () => (await ana.request("GET", `/posts/${broken}`)).body.status === "failed";
-  await waitFor(failed, "a post to fail", 60_000);
+  await waitFor(failed, "a post to fail");
   const form = new FormData();
   form.append("file", new Blob([Uint8Array.from(photo)]), "me.jpg");
   t.ok((await ana.request("PUT", "/me/avatar", { form })).status < 300);
@@ -138,7 +138,7 @@ t.test("nothing of it is left, of the others everything", { buffered: true }, as
   ] as const) {
     t.equal((await who.request("POST", path)).status, 404);
   }
-  await untilGone(here, ana, 60_000);
+  await untilGone(here, ana);
   await closed;
   clearInterval(dripping);
 
@@ -166,7 +166,7 @@ t.test("while an export is asked for, and while a backup runs", { buffered: true
       statuses.some((status) => status !== 202 && status !== 401),
       statuses.join(", "),
     );
-    await untilGone(here, person, 60_000);
+    await untilGone(here, person);
     t.strictSame(await tablesNaming(here, [person.id]), []);
     t.strictSame(await storedFiles(here), []);
   }
@@ -184,7 +184,7 @@ t.test("while an export is asked for, and while a backup runs", { buffered: true
   await waitFor(waits, "the deletion to wait for the backup");
   t.strictSame(await storedFiles(here), before, "the backup can read every object");
   await sql.query("DELETE FROM backup_leases");
-  await untilGone(here, ana, 60_000);
+  await untilGone(here, ana);
   t.strictSame(await storedFiles(here), []);
 });
 
@@ -256,7 +256,7 @@ t.test("kill -9 of the worker, again and again", { buffered: true }, async (t) =
   for (let now = await left(); kills < 8 && now > 0; now = await left()) {
     // A random share of what is left is to be done before the next kill.
     const enough = kills < 2 ? now - 1 - Math.random() * 150 : now * Math.random();
-    await waitFor(async () => (await left()) <= enough, "the deletion to go on", 60_000);
+    await waitFor(async () => (await left()) <= enough, "the deletion to go on");
     await running.kill();
     kills++;
     states.push(await left());
@@ -266,7 +266,7 @@ t.test("kill -9 of the worker, again and again", { buffered: true }, async (t) =
     );
     running = worker();
   }
-  await untilGone(here, ana, 90_000);
+  await untilGone(here, ana);
   t.comment(`what was left at each kill: ${states.join(", ")}`);
   t.ok(
     states.some((n, index) => index > 0 && n > 0),
@@ -282,7 +282,7 @@ t.test("kill -9 of the worker, again and again", { buffered: true }, async (t) =
   t.strictSame(await tablesNaming(here, [ana.id, "ana@example.org"]), []);
   t.strictSame(await wrongCounters(here), []);
   const published = async () => (await sql.query("SELECT FROM posts WHERE status = 'published'")).rowCount === 1;
-  await waitFor(published, "the others' posts", 60_000);
+  await waitFor(published, "the others' posts");
   const { rows } = await sql.query("SELECT id FROM media");
   t.equal(rows.length, 1);
   // Unfinished renditions of a killed worker lie in the staging folder until they are swept.

@@ -234,14 +234,10 @@ t.test("a private account, whatever happens in it", async (t) => {
   await unnoticed(t, "an upload that fails", true, async () => {
     const id = await ana.post([Buffer.concat([photo.subarray(0, 400)])]);
     secrets.push(id);
-    await waitFor(
-      async () => {
-        const { body } = await ana.request("GET", `/posts/${id}`);
-        return body.status === "failed";
-      },
-      "the broken picture to fail",
-      60_000,
-    );
+    await waitFor(async () => {
+      const { body } = await ana.request("GET", `/posts/${id}`);
+      return body.status === "failed";
+    }, "the broken picture to fail");
   });
 });
 

@@ -24,7 +24,7 @@ const good = await picture({ width: 64, height: 64 });
 /** Whatever was refused has left nothing: no file, no post. */
 async function leftNothing(t: Test): Promise<void> {
   // Of a connection that was cut, the server hears a moment later.
-  await waitFor(async () => (await filesBelow("staging")).length === 0, "nothing to stay staged", 5_000);
+  await waitFor(async () => (await filesBelow("staging")).length === 0, "nothing to stay staged");
   t.same(await filesBelow("media/originals"), [], "nothing was stored");
   t.match((await alice.request("GET", "/users/alice/posts")).body, { items: [] }, "there is no post");
 }

@@ -32,14 +32,10 @@ export async function ask(person: Client): Promise<void> {
 
 /** Waits until nothing is being made. @returns GET /me/export. */
 export function settled(person: Client): Promise<Json> {
-  return waitFor(
-    async () => {
-      const { body } = await person.request("GET", "/me/export");
-      return body.status !== "processing" && body;
-    },
-    "the export to be made",
-    60_000,
-  );
+  return waitFor(async () => {
+    const { body } = await person.request("GET", "/me/export");
+    return body.status !== "processing" && body;
+  }, "the export to be made");
 }
 
 /** The files of an archive, by an independent reader, which checks each one's CRC. */

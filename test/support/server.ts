@@ -149,13 +149,12 @@ export async function temporaryFolder(
 /** Thrown by a condition to end the waiting at once. */
 export class Stop extends Error {}
 
+/** Far more than anything here takes: no test is about how fast a busy machine is. */
+const PATIENCE_MS = 90_000;
+
 /** Asks again every 25 ms until the condition gives something; an error of it counts as "not yet", but a Stop. */
-export async function waitFor<T>(
-  condition: () => Promise<T | undefined | false | null>,
-  what: string,
-  timeout = 30_000,
-): Promise<T> {
-  const end = Date.now() + timeout;
+export async function waitFor<T>(condition: () => Promise<T | undefined | false | null>, what: string): Promise<T> {
+  const end = Date.now() + PATIENCE_MS;
   let last: unknown;
   while (Date.now() < end) {
     try {
@@ -167,5 +166,5 @@ export async function waitFor<T>(
     }
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
-  throw new Error(`waited ${timeout} ms in vain for ${what}${last ? `: ${last}` : ""}`);
+  throw new Error(`waited ${PATIENCE_MS / 1000} s in vain for ${what}${last ? `: ${last}` : ""}`);
 }

