@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import t, { type Test } from "tap";
 import type { SignedIn } from "../support/client.ts";
+import { wrongCounters } from "../support/counters.ts";
 import { picture } from "../support/pictures.ts";
 import { start, waitFor } from "../support/server.ts";
 import { publish, type Service, startService } from "../support/service.ts";
@@ -55,15 +56,6 @@ async function storedFiles({ dataDir }: Place): Promise<string[]> {
   );
   const files = entries.flat().filter((entry) => !entry.isDirectory() && entry.name !== "tintype-store.txt");
   return files.map((entry) => join(entry.parentPath, entry.name)).sort();
-}
-
-async function wrongCounters({ sql }: Place): Promise<unknown[]> {
-  const { rows } = await sql.query(`
-    SELECT username FROM users
-    WHERE follower_count <> (SELECT count(*) FROM follows WHERE following_id = users.id AND counted)
-       OR following_count <> (SELECT count(*) FROM follows WHERE follower_id = users.id AND counted)
-       OR post_count <> (SELECT count(*) FROM posts WHERE user_id = users.id AND status = 'published')`);
-  return rows;
 }
 
 /** Everything that one can have: relations of each kind, both ways, and posts in each state. */
@@ -145,7 +137,7 @@ t.test("nothing of it is left, of the others everything", { buffered: true }, as
   t.strictSame(await tablesNaming(here, [ana.id, "ana@example.org"]), [], "no table names it");
   t.strictSame(await tablesNaming(here, ["ana.renamed"]), ["reserved_usernames"], "but that of names that are held");
   t.strictSame(await storedFiles(here), ofOthers, "no object is left");
-  t.strictSame(await wrongCounters(here), []);
+  t.strictSame(await wrongCounters(here.sql), []);
   const { body } = await bert.request("GET", "/me");
   t.match(body, { follower_count: 0, following_count: 1, post_count: 1 });
   const { rows: deadLetters } = await sql.query("SELECT data FROM pgboss.job WHERE name = 'dead_letters'");
@@ -280,7 +272,7 @@ t.test("kill -9 of the worker, again and again", { buffered: true }, async (t) =
   );
 
   t.strictSame(await tablesNaming(here, [ana.id, "ana@example.org"]), []);
-  t.strictSame(await wrongCounters(here), []);
+  t.strictSame(await wrongCounters(here.sql), []);
   const published = async () => (await sql.query("SELECT FROM posts WHERE status = 'published'")).rowCount === 1;
   await waitFor(published, "the others' posts");
   const { rows } = await sql.query("SELECT id FROM media");

@@ -1,6 +1,7 @@
 import pg from "pg";
 import t, { type Test } from "tap";
 import type { SignedIn } from "../support/client.ts";
+import { wrongCounters } from "../support/counters.ts";
 import { waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
 
@@ -26,15 +27,7 @@ async function place(t: Test) {
   t.teardown(() => sql.end());
   const count = async (table: string, where = "true") =>
     Number((await sql.query(`SELECT count(*) FROM ${table} WHERE ${where}`)).rows[0].count);
-  /** Accounts whose counters are not what the rows say. */
-  const wrongCounters = async () =>
-    (
-      await sql.query(`
-        SELECT username, follower_count, following_count FROM users
-        WHERE follower_count <> (SELECT count(*) FROM follows WHERE following_id = users.id AND counted)
-           OR following_count <> (SELECT count(*) FROM follows WHERE follower_id = users.id AND counted)`)
-    ).rows;
-  return { client, sql, count, wrongCounters };
+  return { client, sql, count };
 }
 
 async function setPrivate(person: SignedIn, is_private: boolean): Promise<void> {
@@ -43,7 +36,7 @@ async function setPrivate(person: SignedIn, is_private: boolean): Promise<void> 
 }
 
 t.test("going public approves all who wait", { buffered: true }, async (t) => {
-  const { client, sql, count, wrongCounters } = await place(t);
+  const { client, sql, count } = await place(t);
   const [star, early] = await Promise.all([client.register("star"), client.register("early")]);
   await setPrivate(star, true);
   t.equal((await early.request("POST", "/users/star/follow")).body.status, "requested");
@@ -63,7 +56,7 @@ t.test("going public approves all who wait", { buffered: true }, async (t) => {
     "SELECT username FROM follow_requests JOIN users ON users.id = follower_id ORDER BY username",
   );
   t.strictSame(left, [{ username: "fan_2" }], "but who is being deleted; the suspended find it done");
-  t.strictSame(await wrongCounters(), []);
+  t.strictSame(await wrongCounters(sql), []);
   t.equal((await star.request("GET", "/me")).body.follower_count, REQUESTS - 1, "but the suspended one");
   t.equal(await count("follows", "NOT counted"), 1);
   const { rows: jobs } = await sql.query("SELECT DISTINCT name FROM pgboss.job WHERE state = 'failed'");
@@ -71,7 +64,7 @@ t.test("going public approves all who wait", { buffered: true }, async (t) => {
 });
 
 t.test("while everybody changes their mind", { buffered: true }, async (t) => {
-  const { client, sql, count, wrongCounters } = await place(t);
+  const { client, sql, count } = await place(t);
   const star = await client.register("star");
   const people = await Promise.all(Array.from({ length: 12 }, (_, n) => client.register(`racer${n}`)));
   const statuses = new Set<number>();
@@ -110,7 +103,7 @@ t.test("while everybody changes their mind", { buffered: true }, async (t) => {
     })();
     await Promise.all([flipping, blocking, ...racing]);
     await waitFor(async () => (await count("follow_requests")) === 0, "nobody to wait any more");
-    t.strictSame(await wrongCounters(), [], `round ${round}`);
+    t.strictSame(await wrongCounters(sql), [], `round ${round}`);
     const both = await count(
       "blocks",
       "EXISTS (SELECT FROM follows WHERE follower_id IN (blocker_id, blocked_id) AND following_id IN (blocker_id, blocked_id))",

@@ -2,6 +2,7 @@
 import pg from "pg";
 import t, { type Test } from "tap";
 import { type Client, createClient, type SignedIn } from "../support/client.ts";
+import { wrongCounters } from "../support/counters.ts";
 import { picture } from "../support/pictures.ts";
 import { run, start, startServer, waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
@@ -30,14 +31,6 @@ async function place(t: Test, settings: Record<string, string> = {}) {
     const { rows } = await sql.query("SELECT username, follower_count, following_count FROM users");
     return Object.fromEntries(rows.map((row) => [row.username, [row.follower_count, row.following_count]]));
   };
-  /** Accounts whose counters are not what their counted rows are. */
-  const wrongCounters = async () =>
-    (
-      await sql.query(`
-        SELECT username, follower_count, following_count FROM users
-        WHERE follower_count <> (SELECT count(*) FROM follows WHERE following_id = users.id AND counted)
-           OR following_count <> (SELECT count(*) FROM follows WHERE follower_id = users.id AND counted)`)
-    ).rows;
   /** Follows that are counted though somebody is not there, or the other way round. */
   const wrongRows = async () =>
     (
@@ -46,7 +39,7 @@ async function place(t: Test, settings: Record<string, string> = {}) {
         FROM follows JOIN users AS a ON a.id = follower_id JOIN users AS b ON b.id = following_id
         WHERE counted <> (a.state = 'active' AND b.state = 'active')`)
     ).rows;
-  return { client, server, env, sql, operate, settled, counts, wrongCounters, wrongRows };
+  return { client, server, env, sql, operate, settled, counts, wrongRows };
 }
 
 async function act(who: Client, method: string, path: string, expected = 200): Promise<void> {
@@ -60,7 +53,7 @@ const countsOf = async (viewer: Client, name: string) => {
 };
 
 t.test("gone from the counts of others, and back", { buffered: true }, async (t) => {
-  const { client, operate, settled, counts, wrongCounters, wrongRows } = await place(t);
+  const { client, sql, operate, settled, counts, wrongRows } = await place(t);
   const [ana, bert, cleo] = await Promise.all([
     client.register("ana"),
     client.register("bert"),
@@ -99,7 +92,7 @@ t.test("gone from the counts of others, and back", { buffered: true }, async (t)
   await operate("unsuspend", "bert");
   await settled();
   t.strictSame(await counts(), { ana: [0, 0], bert: [1, 0], cleo: [0, 1] });
-  t.strictSame(await wrongCounters(), []);
+  t.strictSame(await wrongCounters(sql), []);
   await operate("unsuspend", "ana");
   await settled();
   t.strictSame(await counts(), before);
@@ -150,7 +143,7 @@ t.test("what ends before it is counted again, is not taken away twice", { buffer
   t.strictSame(await counts(), { ana: [2, 2], bert: [1, 1], cleo: [0, 0], emil: [1, 1] });
   await leave(emil);
   t.strictSame(await counts(), { ana: [1, 1], bert: [1, 1], cleo: [0, 0] });
-  t.strictSame([await here.wrongCounters(), await here.wrongRows()], [[], []]);
+  t.strictSame([await wrongCounters(here.sql), await here.wrongRows()], [[], []]);
   await second.stop();
 });
 
@@ -175,7 +168,7 @@ t.test("who is being deleted is not counted either, however long that takes", { 
 
 t.test("suspended and back again, while everybody follows and unfollows", { buffered: true }, async (t) => {
   const here = await place(t);
-  const { client, server, env, operate, settled, counts, wrongCounters, wrongRows } = here;
+  const { client, server, env, sql, operate, settled, counts, wrongRows } = here;
   const other = await startServer(env);
   t.teardown(() => other.stop());
   const names = ["una", "dua", "tria", "quad", "quin", "sexta"];
@@ -208,17 +201,17 @@ t.test("suspended and back again, while everybody follows and unfollows", { buff
   await Promise.all(racing);
   t.strictSame([...statuses.keys()].sort(), [200, 401, 404], "all that the contract has, and no more");
   await settled();
-  t.strictSame(await wrongCounters(), []);
+  t.strictSame(await wrongCounters(sql), []);
   t.strictSame(await wrongRows(), []);
   t.strictSame((await counts()).dua, [0, 0]);
   await operate("unsuspend", "dua");
   await settled();
-  t.strictSame([await wrongCounters(), await wrongRows()], [[], []]);
+  t.strictSame([await wrongCounters(sql), await wrongRows()], [[], []]);
 });
 
 t.test("kill -9 of the worker in the middle", { buffered: true }, async (t) => {
   const here = await place(t, { TINTYPE_WORKER_EMBEDDED: "false" });
-  const { client, env, sql, operate, settled, counts, wrongCounters, wrongRows } = here;
+  const { client, env, sql, operate, settled, counts, wrongRows } = here;
   const ana = await client.register("ana");
   const FANS = 3_000;
   await sql.query(
@@ -249,7 +242,7 @@ t.test("kill -9 of the worker in the middle", { buffered: true }, async (t) => {
     await running.kill();
     await busy.query("COMMIT");
     busy.release();
-    t.strictSame(await wrongCounters(), [], "what is done is counted");
+    t.strictSame(await wrongCounters(sql), [], "what is done is counted");
     const left = await uncounted();
     t.ok(left > 0 && left < 2 * FANS, `in the middle: ${left} of ${2 * FANS}`);
     // That a killed worker is missed after a while is tested elsewhere.
@@ -261,7 +254,7 @@ t.test("kill -9 of the worker in the middle", { buffered: true }, async (t) => {
     const running = worker();
     await settled();
     await running.stop();
-    t.strictSame([await wrongCounters(), await wrongRows()], [[], []]);
+    t.strictSame([await wrongCounters(sql), await wrongRows()], [[], []]);
   };
   await operate("suspend", "ana");
   await killInTheMiddle();
