@@ -10,6 +10,7 @@ declare module "../../src/jobs/job.ts" {
     "media.process": { medium_id: string };
     "media.remove": { medium_id: string };
     "media.sweep": Record<never, never>;
+    "media.sweep_store": Record<never, never>;
   }
 }
 
@@ -67,7 +68,7 @@ export const removeJob = defineJob<Context, "media.remove">({
   },
 });
 
-/** What killed processes left behind: staged files, and media that nobody works on any more. */
+/** What killed processes left behind: staged files, originals without a row, and media that nobody works on any more. */
 export const sweepJob = defineJob<Context, "media.sweep">({
   name: "media.sweep",
   attempts: 1,
@@ -76,14 +77,37 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   expireSeconds: 60,
   schedule: "* * * * *",
   async open(context) {
-    const { failAbandoned } = await import("./process.ts");
+    const [{ failAbandoned }, { sweepPending }] = await Promise.all([import("./process.ts"), import("./pending.ts")]);
     const { config } = context;
     return {
       async handle(_data, { log }) {
         const failed = await failAbandoned(context);
+        const originals = await sweepPending(context);
         const folder = await openStaging(config);
         const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
-        if (failed + files > 0) log.info({ failed_media: failed, staged_files: files }, "leftovers swept");
+        if (failed + originals + files > 0)
+          log.info({ failed_media: failed, originals, staged_files: files }, "leftovers swept");
+      },
+    };
+  },
+});
+
+/** Milliseconds after which no put is under way any more. */
+const PUT_MAX_AGE = 24 * 3_600_000;
+
+/** Half-made puts, which only the store itself can see. It may have to look through all that it has, so once a night. */
+export const sweepStoreJob = defineJob<Context, "media.sweep_store">({
+  name: "media.sweep_store",
+  attempts: 2,
+  concurrency: () => 1,
+  urgent: false,
+  expireSeconds: 3_600,
+  schedule: "23 4 * * *",
+  async open({ media }) {
+    return {
+      async handle(_data, { log }) {
+        const parts = await media.sweep(PUT_MAX_AGE);
+        if (parts > 0) log.info({ parts }, "half-made puts swept");
       },
     };
   },

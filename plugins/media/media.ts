@@ -3,11 +3,13 @@ import { v7 as newId } from "uuid";
 import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
+import { DependencyError } from "../../src/errors.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import { NotYetError } from "../../src/jobs/job.ts";
 import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
-import { objectKeys, originalKey } from "./keys.ts";
+import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
+import { notePending, settlePending } from "./pending-store.ts";
 import { insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
 
@@ -63,14 +65,18 @@ export interface StoredOriginal extends StagedPicture {
 }
 
 /**
- * Moves staged pictures into the store: they are durable when this resolves. If not all of them could be stored, none
- * stays.
+ * Moves staged pictures into the store: they are durable when this resolves. Those of an upload that gets no further are
+ * taken back, at once or by the sweeper: see pending-store.ts.
  */
 export async function storeOriginals(
-  context: Pick<Context, "media" | "log">,
+  context: Pick<Context, "db" | "media" | "log">,
   pictures: readonly StagedPicture[],
 ): Promise<StoredOriginal[]> {
   const originals = pictures.map((picture) => ({ ...picture, id: newId() }));
+  await notePending(
+    context.db,
+    originals.map(({ id }) => id),
+  );
   const outcomes = await Promise.allSettled(
     originals.map(({ id, path }) => context.media.putFile(originalKey(id), path)),
   );
@@ -82,7 +88,10 @@ export async function storeOriginals(
   return originals;
 }
 
-/** Takes originals back whose rows could not be written. What cannot be removed now is an orphan, and logged. */
+/**
+ * Takes originals back whose rows could not be written. The sweeper does so again later: a store that did not answer may
+ * still have completed a put after this.
+ */
 export async function discardOriginals(
   context: Pick<Context, "media" | "log">,
   originals: readonly StoredOriginal[],
@@ -92,7 +101,7 @@ export async function discardOriginals(
   } catch (error) {
     context.log.warn(
       { err: error, media: originals.map(({ id }) => id) },
-      "originals without a row were left in the store",
+      "originals without a row wait for the sweeper",
     );
   }
 }
@@ -105,6 +114,7 @@ export async function createMedium(
 ): Promise<void> {
   const { original, ...rest } = medium;
   const { id, content_type, bytes, sha256 } = original;
+  if (!(await settlePending(tx, id))) throw new DependencyError("the upload took so long that its original was swept");
   await insertMedium(tx, { id, content_type, bytes, sha256, ...rest });
   await enqueue(tx, "media.process", { medium_id: id });
 }
@@ -145,5 +155,8 @@ export async function removeObjects(
   ...mediumIds: readonly string[]
 ): Promise<void> {
   if (await isBackupRunning(db)) throw new NotYetError("a backup is running", REMOVAL_WAIT_SECONDS);
-  await media.remove(mediumIds.flatMap(objectKeys));
+  const keys = new Set(mediumIds.flatMap(objectKeys));
+  // Of renditions that were made again, also by tries that were killed.
+  for (const id of mediumIds) for await (const { key } of media.list(renditionFolder(id))) keys.add(key);
+  await media.remove([...keys]);
 }

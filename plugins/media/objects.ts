@@ -12,8 +12,8 @@ export async function* knownObjects(db: Db): AsyncGenerator<KnownObject> {
     const media = await keptMedia(db, after, PAGE);
     for (const { id, bytes, sha256 } of media) yield { key: originalKey(id), bytes, sha256 };
     const ids = media.map(({ id }) => id);
-    for (const { medium_id, name, bytes, sha256 } of await renditionsOf(db, ids)) {
-      yield { key: renditionKey(medium_id, name), bytes, sha256 };
+    for (const { medium_id, name, version, bytes, sha256 } of await renditionsOf(db, ids)) {
+      yield { key: renditionKey(medium_id, name, version), bytes, sha256 };
     }
     const last = ids.at(-1);
     if (last === undefined) return;

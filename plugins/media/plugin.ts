@@ -1,6 +1,6 @@
 import type { Feature } from "../../src/feature.ts";
 import { BenchUpload } from "./commands.ts";
-import { processJob, removeJob, sweepJob } from "./jobs.ts";
+import { processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
 
 export const media: Feature = {
   name: "media",
@@ -9,7 +9,8 @@ export const media: Feature = {
   requires: ["tickets", "accounts", "graph"],
   rootPlugin: async (app, context) => (await import("./routes.ts")).mediaRoutes(app, context),
   commands: { "bench:upload": BenchUpload },
-  jobs: [processJob, removeJob, sweepJob],
+  jobs: [processJob, removeJob, sweepJob, sweepStoreJob],
+  passing: ["pending_originals"],
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).mediaTakeout(context, userId);
   },

@@ -50,7 +50,8 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
       // us, not us to send again what it has.
       if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send(null);
 
-      const object = { key: renditionKey(medium, name), bytes: found.bytes, etag, content_type: "image/webp" };
+      const key = renditionKey(medium, name, found.version);
+      const object = { key, bytes: found.bytes, etag, content_type: "image/webp" };
       if (!(await sendObject(request, reply, media, object))) throw mediumNotFound({});
       return reply;
     },

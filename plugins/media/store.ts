@@ -1,4 +1,4 @@
-import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
+import { type Generated, type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import { mayBeKnownTo, mayBeSeenBy } from "../graph/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
@@ -32,6 +32,7 @@ export interface MediaTable {
 export interface RenditionsTable {
   medium_id: string;
   name: RenditionName;
+  version: Generated<string>;
   width: number;
   height: number;
   bytes: number;
@@ -67,7 +68,7 @@ export interface ReadyMedium {
   height: number;
   thumbhash: string;
   animated: boolean;
-  renditions: Omit<RenditionsTable, "medium_id">[];
+  renditions: Omit<Insertable<RenditionsTable>, "medium_id">[];
 }
 
 export async function insertMedium(tx: Tx, medium: NewMedium): Promise<void> {
@@ -136,11 +137,11 @@ export async function keptMedia(
 export async function renditionsOf(
   db: Db,
   mediumIds: readonly string[],
-): Promise<Pick<RenditionsTable, "medium_id" | "name" | "bytes" | "sha256">[]> {
+): Promise<Pick<Selectable<RenditionsTable>, "medium_id" | "name" | "version" | "bytes" | "sha256">[]> {
   if (mediumIds.length === 0) return [];
   return db
     .selectFrom("renditions")
-    .select(["medium_id", "name", "bytes", "sha256"])
+    .select(["medium_id", "name", "version", "bytes", "sha256"])
     .where("medium_id", "in", mediumIds)
     .orderBy("medium_id")
     .execute();
@@ -203,6 +204,7 @@ export async function abandonedMedia(db: Db): Promise<string[]> {
 }
 
 export interface DeliveredRendition {
+  version: string;
   bytes: number;
   sha256: Buffer;
   /** Whether whoever holds its URL may have it; else it is for this viewer alone. */
@@ -225,7 +227,12 @@ export async function renditionFor(
     .selectFrom("renditions")
     .innerJoin("media", "media.id", "renditions.medium_id")
     .innerJoin("users", "users.id", "media.owner_id")
-    .select(["renditions.bytes", "renditions.sha256", sql<boolean>`NOT users.is_private`.as("is_public")])
+    .select([
+      "renditions.version",
+      "renditions.bytes",
+      "renditions.sha256",
+      sql<boolean>`NOT users.is_private`.as("is_public"),
+    ])
     .where("renditions.medium_id", "=", mediumId)
     .where("renditions.name", "=", name)
     .where("media.state", "=", "ready")

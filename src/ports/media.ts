@@ -13,6 +13,13 @@ export interface MediaObject {
   body: Readable;
 }
 
+/** An object as the store itself lists it. */
+export interface ListedObject {
+  key: string;
+  bytes: number;
+  modified_at: Date;
+}
+
 /** What the rows say of an object; null where they do not know. */
 export interface KnownObject {
   key: string;
@@ -42,6 +49,13 @@ export interface MediaStore {
   /** A local file with the object's bytes, valid until `release`. @returns null when there is no such object. */
   localFile(key: string): Promise<{ path: string; release(): Promise<void> } | null>;
   remove(keys: readonly string[]): Promise<void>;
+  /**
+   * Every object below a folder such as `renditions/7f/`, or "" for all, in no order, with few of them in memory at a time.
+   * What is put or removed meanwhile may be told or not.
+   */
+  list(folder: string): AsyncIterable<ListedObject>;
+  /** Removes what puts that were killed more than `age` ms ago left behind, which no `list` shows. @returns how many. */
+  sweep(age: number): Promise<number>;
   /** Whether it holds no object at all; what is being put just now may count or not. */
   isEmpty(): Promise<boolean>;
   /** Writes something and removes it. Rejects when that cannot be done; for readiness and `doctor`. */

@@ -11,6 +11,7 @@ import {
   rm,
   stat,
   statfs,
+  utimes,
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
@@ -81,6 +82,46 @@ for (const [driver, open] of Object.entries(DRIVERS)) {
       t.equal(file && (await readFile(file.path, "utf8")), "picture");
       await file?.release();
       t.same((await read(KEY))?.bytes.toString(), "picture", "releasing it removes nothing");
+    });
+
+    t.test("it lists what is below a folder, and nothing else", async (t) => {
+      await store.remove([KEY]);
+      const before = Date.now();
+      const keys = [
+        "originals/7f/one",
+        "renditions/7f/one/large.webp",
+        "renditions/7f/one/v2/large.webp",
+        "renditions/80/x",
+      ];
+      for (const [index, key] of keys.entries()) await put(key, Buffer.alloc(index + 1));
+      const listed = async (folder: string) =>
+        (await Array.fromAsync(store.list(folder))).map(({ key, bytes }) => `${bytes} ${key}`).sort();
+      t.same(await listed("renditions/7f/one/"), [
+        "2 renditions/7f/one/large.webp",
+        "3 renditions/7f/one/v2/large.webp",
+      ]);
+      t.same(await listed("renditions/"), [
+        "2 renditions/7f/one/large.webp",
+        "3 renditions/7f/one/v2/large.webp",
+        "4 renditions/80/x",
+      ]);
+      t.same(await listed("renditions/7/"), [], "a folder is more than the beginning of a name");
+      t.equal((await listed("")).filter((line) => keys.some((key) => line.endsWith(` ${key}`))).length, keys.length);
+      const [first] = await Array.fromAsync(store.list("renditions/80/"));
+      const age = (first?.modified_at.getTime() ?? 0) - before;
+      // Some stores count whole seconds.
+      t.ok(age >= -2_000 && age < 60_000, `modified ${age} ms after the test began`);
+      for (const folder of ["renditions", "/", "../", "A/"]) {
+        await t.rejects(Array.fromAsync(store.list(folder)), /not a folder of media keys/, JSON.stringify(folder));
+      }
+      await store.remove(keys);
+      t.same(await listed("renditions/"), []);
+    });
+
+    t.test("sweeping takes no object", async (t) => {
+      await put(KEY, Buffer.from("picture"));
+      t.equal(await store.sweep(0), 0);
+      t.equal((await read(KEY))?.bytes.toString(), "picture");
     });
 
     t.test("what is not there is null, and may be removed", async (t) => {
@@ -204,6 +245,20 @@ t.test("the filesystem driver", async (t) => {
     await t.rejects(access(join(folder, "staged")), { code: "ENOENT" }, "the staged file was taken");
     await store.remove([KEY]);
     t.same(await readdir(join(root, "renditions/7f")), [], "a medium's folder goes with its last object");
+  });
+
+  t.test("sweeps copies that were killed half way, once they are old", async (t) => {
+    const root = join(await temporaryFolder(t), "media");
+    const store = await openFilesystemStore(root);
+    await mkdir(join(root, "originals/7f"), { recursive: true });
+    const part = join(root, "originals/7f", `one.${randomUUID()}.part`);
+    await writeFile(part, "half");
+    t.same(await Array.fromAsync(store.list("")), [], "they are no objects");
+    t.equal(await store.sweep(3_600_000), 0);
+    await access(part);
+    await utimes(part, new Date(0), new Date(0));
+    t.equal(await store.sweep(3_600_000), 1);
+    await t.rejects(access(part), { code: "ENOENT" });
   });
 
   const shared = await stat("/dev/shm").catch(() => null);

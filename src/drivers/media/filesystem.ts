@@ -6,6 +6,7 @@ import {
   type FileHandle,
   mkdir,
   open,
+  opendir,
   readdir,
   rename,
   rm,
@@ -13,13 +14,13 @@ import {
   stat,
   writeFile,
 } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { codeOf, diskOutage, tryWriting } from "../../disk.ts";
 import { DependencyError, UnreadableObjectError } from "../../errors.ts";
-import type { ByteRange, MediaStore } from "../../ports/media.ts";
+import type { ByteRange, ListedObject, MediaStore } from "../../ports/media.ts";
+import { assertFolder, assertKey, isKey } from "./keys.ts";
 
-const KEY = /^[a-z0-9-]+(\/[a-z0-9-]+(\.[a-z0-9]+)?)+$/;
 /** Bytes that are read at once. */
 const CHUNK = 256 * 1024;
 /** How often a move into a folder that is removed meanwhile is tried. */
@@ -32,6 +33,8 @@ const MOVES = 10;
 const MARKER = "tintype-store.txt";
 const MARKER_TEXT =
   "This folder is a media store of Tintype. Leave this file here: without it, the store counts as not mounted.\n";
+/** How a file ends that is being copied here. No key does. */
+const PART = ".part";
 /** What a new, empty file system has in its root. */
 const NO_CONTENT = new Set(["lost+found"]);
 
@@ -44,7 +47,7 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
   await outage(() => makeOnce(root));
 
   const pathOf = (key: string) => {
-    if (!KEY.test(key)) throw new Error(`not a media key: ${key}`);
+    assertKey(key);
     return join(root, key);
   };
   const assertThere = async () => {
@@ -133,10 +136,36 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
       });
     },
 
+    async *list(folder) {
+      assertFolder(folder);
+      await outage(assertThere);
+      for await (const { path, key } of filesBelow(root, join(root, folder))) {
+        if (!isKey(key)) continue;
+        const found = await outage(() => stat(path).catch(absent));
+        if (found) yield { key, bytes: found.size, modified_at: found.mtime } satisfies ListedObject;
+      }
+    },
+
+    async sweep(age) {
+      let removed = 0;
+      await outage(async () => {
+        await assertThere();
+        for await (const { path } of filesBelow(root, root)) {
+          if (!path.endsWith(PART)) continue;
+          const found = await stat(path).catch(absent);
+          if (!found || Date.now() - found.mtimeMs < age) continue;
+          await rm(path, { force: true });
+          removed += 1;
+        }
+      });
+      return removed;
+    },
+
     async isEmpty() {
       return outage(async () => {
         await assertThere();
-        return isWithoutObjects(root, root);
+        for await (const _ of filesBelow(root, root)) return false;
+        return true;
       });
     },
 
@@ -185,14 +214,14 @@ function bodyOf(file: FileHandle, range: ByteRange | null, failed: (error: unkno
   });
 }
 
-/** Folders may be left over; in the root, files are the store's own. */
-async function isWithoutObjects(root: string, folder: string): Promise<boolean> {
-  for (const entry of (await readdir(folder, { withFileTypes: true }).catch(absent)) ?? []) {
-    if (!entry.isDirectory()) {
-      if (folder !== root) return false;
-    } else if (!(await isWithoutObjects(root, join(folder, entry.name)))) return false;
+/** Files of `folder` and of those in it, with their keys. In the root, files are the store's own. */
+async function* filesBelow(root: string, folder: string): AsyncGenerator<{ path: string; key: string }> {
+  const entries = await outage(() => opendir(folder).catch(absent));
+  for await (const entry of entries ?? []) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(root, path);
+    else if (relative(root, folder) !== "") yield { path, key: relative(root, path) };
   }
-  return true;
 }
 
 /** Makes the store where there never was one. Several processes may do so at once: whoever sees traces of another, looks again. */
@@ -280,7 +309,7 @@ async function moveInto(path: string, target: string): Promise<void> {
   } catch (error) {
     if (codeOf(error) !== "EXDEV") throw error;
     // A name of its own, which no key has: the same object may be put twice at the same time.
-    const copy = `${target}.${randomUUID()}.part`;
+    const copy = `${target}.${randomUUID()}${PART}`;
     try {
       await copyFile(path, copy);
       await syncFile(copy);
