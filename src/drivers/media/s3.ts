@@ -36,6 +36,8 @@ export function openS3Store(config: S3Config): MediaStore {
   const calls = createClient(config, { download: false });
   const downloads = createClient(config, { download: true });
   const { client } = calls;
+  // Only ever signs: the address is a part of the signature.
+  const outward = createClient(config, { download: false, endpoint: config.s3.public_endpoint });
 
   const put = createPut(client, bucket, {
     calling,
@@ -57,6 +59,8 @@ export function openS3Store(config: S3Config): MediaStore {
           [200, 206],
         ),
       );
+      // A connection may break while nobody reads; who reads on then is told.
+      return response.on("error", () => undefined);
     } catch (error) {
       if (isAbsent(error)) return null;
       throw toOutage(error);
@@ -132,6 +136,15 @@ export function openS3Store(config: S3Config): MediaStore {
       });
     },
 
+    async address(key, { method, seconds, reader, headers }) {
+      assertKey(key);
+      const signer = reader === "client" ? outward.client : client;
+      return signer.presignedUrl(method, bucket, key, seconds, {
+        "response-content-type": headers["content-type"],
+        "response-cache-control": headers["cache-control"],
+      });
+    },
+
     async *list(folder) {
       assertFolder(folder);
       for (let token = "", more = true; more; ) {
@@ -171,8 +184,7 @@ export function openS3Store(config: S3Config): MediaStore {
     },
 
     async close() {
-      calls.close();
-      downloads.close();
+      for (const each of [calls, downloads, outward]) each.close();
     },
   };
 }
@@ -203,8 +215,11 @@ export async function prepareBucket(config: S3Config, { make }: { make: boolean 
   }
 }
 
-function createClient({ s3 }: S3Config, { download }: { download: boolean }): { client: Client; close(): void } {
-  const { hostname, port, protocol } = new URL(s3.endpoint);
+function createClient(
+  { s3 }: S3Config,
+  { download, endpoint }: { download: boolean; endpoint?: string | null },
+): { client: Client; close(): void } {
+  const { hostname, port, protocol } = new URL(endpoint ?? s3.endpoint);
   const secure = protocol === "https:";
   const { transport, close } = createTransport(secure ? "https:" : "http:", { silence: s3.timeout, download });
   const client = new Client({
