@@ -40,7 +40,7 @@ t.test("without any setting", async (t) => {
       access_key: null,
       secret_key: null,
       public_endpoint: null,
-      timeout: 3_000,
+      timeout: 2_500,
     },
     http: {
       body_limit: 65_536,

@@ -14,7 +14,7 @@ t.test("an S3 store needs an address and a key with its secret", async (t) => {
     bucket: "tintype-media",
     access_key: "AKIA",
     secret_key: "hunter2",
-    timeout: 3_000,
+    timeout: 2_500,
   });
   t.equal(load({ env: { TINTYPE_S3_BUCKET: "photos" } }).config.s3.endpoint, null, "a name alone means nothing yet");
   t.same(mistakes({ env: { TINTYPE_S3_ENDPOINT: S3.TINTYPE_S3_ENDPOINT } }), [

@@ -2,24 +2,31 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import t from "tap";
+import t, { type Test } from "tap";
 import { openFilesystemStore } from "../../src/drivers/media/filesystem.ts";
 import type { ByteRange, MediaStore } from "../../src/ports/media.ts";
+import { s3Store } from "../support/product/s3.ts";
 import { temporaryFolder } from "../support/server.ts";
+import { s3Service } from "../support/services.ts";
 
-type Test = Pick<typeof t, "teardown">;
-
-/** Every driver of the port, and how an empty store of it is had. */
-const DRIVERS: Record<string, (test: Test) => Promise<MediaStore>> = {
+/** Every driver of the port, and how an empty store of it is had; undefined where its service is not to be had here. */
+const DRIVERS: Record<string, (test: Test) => Promise<MediaStore | undefined>> = {
   filesystem: async (test) => openFilesystemStore(join(await temporaryFolder(test), "media")),
+  "S3 of MinIO": (test) => openOn(test, "minio"),
+  "S3 of versitygw": (test) => openOn(test, "versitygw"),
 };
+
+async function openOn(test: Test, kind: "minio" | "versitygw"): Promise<MediaStore | undefined> {
+  const service = await s3Service(test, { kind });
+  return service && s3Store(test, service);
+}
 
 const KEY = "renditions/7f/0198f0a4-0000-7000-8000-00000000007f/large.webp";
 
 for (const [driver, open] of Object.entries(DRIVERS)) {
   t.test(`the contract of a media store: ${driver}`, async (t) => {
     const store = await open(t);
-    t.teardown(() => store.close());
+    if (!store) return;
     const staging = await temporaryFolder(t);
     const stage = async (bytes: Buffer) => {
       const path = join(staging, randomUUID());

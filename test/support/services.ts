@@ -10,7 +10,7 @@ import type { Service } from "./services/service.ts";
 
 interface Test {
   teardown(end: () => unknown): void;
-  skip(message: string): unknown;
+  pass(message: string, extra: { skip: string }): unknown;
 }
 
 /** `own`: a server of this test alone, which it may pause, kill and restart, whatever the environment names. */
@@ -116,7 +116,8 @@ export function s3Client({ endpoint, accessKey, secretKey, region }: S3Service):
   return new S3({ endPoint: hostname, ...(port && { port: Number(port) }), useSSL, accessKey, secretKey, region });
 }
 
-async function removeBucket(service: S3Service): Promise<void> {
+/** Removes a bucket of this service, with all that is in it, where it is there. */
+export async function removeBucket(service: S3Service): Promise<void> {
   const s3 = s3Client(service);
   const { bucket } = service;
   if (!(await s3.bucketExists(bucket))) return;
@@ -180,7 +181,7 @@ async function serverOf(t: Test, service: Service, own: boolean): Promise<{ url:
   if (!program) {
     const message = `${service.name} is not installed: npm run services -- install ${service.name}`;
     if (process.env.CI === "true") throw new Error(message);
-    t.skip(message);
+    t.pass(service.name, { skip: message });
     return undefined;
   }
   if (own) {

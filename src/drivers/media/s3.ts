@@ -14,11 +14,11 @@ import { assertFolder, assertKey, isKey } from "./keys.ts";
 import { isAbsent, isPassing, toOutage, toStartError } from "./s3/errors.ts";
 import { createPut, PART } from "./s3/putting.ts";
 import { readingOf } from "./s3/reading.ts";
-import { createTransport } from "./s3/transport.ts";
+import { createTransport, type TransportOptions } from "./s3/transport.ts";
 
 /** How often a call is tried whose failure may pass; and within how many milliseconds, so that nobody waits long for a 503. */
 const TRIES = 3;
-const RETRY_WITHIN = 500;
+const RETRY_WITHIN = 1_000;
 /** What `check` writes and removes. No key has this name. */
 const CHECK = "tintype-check";
 
@@ -28,16 +28,23 @@ type S3Config = Pick<Config, "data_dir"> & { s3: Config["s3"] & { endpoint: stri
  * Objects in a bucket, by plain S3: no feature of one vendor's. The bucket must be there: see `prepareBucket`. Opening it
  * asks nothing of the store, so a server starts while that is down.
  *
- * Every call ends: with DependencyError after `s3.timeout` without a byte, and after two minutes in any case. A call that
- * was answered by a failure that may pass (503 SlowDown, 500, a reset) is tried again within half a second.
+ * Every call ends: with DependencyError after `s3.timeout` without a sign of life, and after a minute in any case. A call
+ * that was answered by a failure that may pass (503 SlowDown, 500, a reset) is tried again within a second.
  */
 export function openS3Store(config: S3Config): MediaStore {
   const { bucket, timeout } = config.s3;
-  const calls = createClient(config, { download: false });
-  const downloads = createClient(config, { download: true });
+  const probes = createClient(config, { silence: timeout / 2 });
+  const isAlive = onceAtATime(() =>
+    probes.client.bucketExists(bucket).then(
+      () => true,
+      () => false,
+    ),
+  );
+  const calls = createClient(config, { silence: timeout, isAlive });
+  const downloads = createClient(config, { silence: timeout, download: true });
   const { client } = calls;
   // Only ever signs: the address is a part of the signature.
-  const outward = createClient(config, { download: false, endpoint: config.s3.public_endpoint });
+  const outward = createClient(config, { silence: timeout }, config.s3.public_endpoint);
 
   const put = createPut(client, bucket, {
     calling,
@@ -184,7 +191,7 @@ export function openS3Store(config: S3Config): MediaStore {
     },
 
     async close() {
-      for (const each of [calls, downloads, outward]) each.close();
+      for (const each of [probes, calls, downloads, outward]) each.close();
     },
   };
 }
@@ -195,8 +202,8 @@ export function openS3Store(config: S3Config): MediaStore {
  * @throws ConfigError when the store refuses us, or there is no bucket; DependencyError when it does not answer.
  */
 export async function prepareBucket(config: S3Config, { make }: { make: boolean }): Promise<void> {
-  const { bucket, region } = config.s3;
-  const { client, close } = createClient(config, { download: false });
+  const { bucket, region, timeout } = config.s3;
+  const { client, close } = createClient(config, { silence: timeout });
   try {
     if (await calling(() => client.bucketExists(bucket))) return;
     if (!make) {
@@ -217,11 +224,12 @@ export async function prepareBucket(config: S3Config, { make }: { make: boolean 
 
 function createClient(
   { s3 }: S3Config,
-  { download, endpoint }: { download: boolean; endpoint?: string | null },
+  options: TransportOptions,
+  endpoint?: string | null,
 ): { client: Client; close(): void } {
   const { hostname, port, protocol } = new URL(endpoint ?? s3.endpoint);
   const secure = protocol === "https:";
-  const { transport, close } = createTransport(secure ? "https:" : "http:", { silence: s3.timeout, download });
+  const { transport, close } = createTransport(secure ? "https:" : "http:", options);
   const client = new Client({
     endPoint: hostname.replace(/^\[|\]$/g, ""),
     ...(port === "" ? {} : { port: Number(port) }),
@@ -238,13 +246,24 @@ function createClient(
   return { client, close };
 }
 
+/** Whoever asks while it runs gets the answer that is on its way. */
+function onceAtATime<T>(ask: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => {
+    running ??= ask().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+}
+
 async function calling<T>(call: () => Promise<T>): Promise<T> {
   const began = performance.now();
   for (let attempt = 1; ; attempt++) {
     try {
       return await call();
     } catch (error) {
-      const wait = 50 * 2 ** attempt * (1 + Math.random());
+      const wait = 50 * attempt * (1 + Math.random());
       if (attempt === TRIES || !isPassing(error) || performance.now() - began + wait > RETRY_WITHIN) throw error;
       await delay(wait);
     }
