@@ -77,16 +77,21 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   expireSeconds: 60,
   schedule: "* * * * *",
   async open(context) {
-    const [{ failAbandoned }, { sweepPending }] = await Promise.all([import("./process.ts"), import("./pending.ts")]);
+    const [{ failAbandoned }, { sweepPending }, { resumeRemovals }] = await Promise.all([
+      import("./process.ts"),
+      import("./pending.ts"),
+      import("./media.ts"),
+    ]);
     const { config } = context;
     return {
       async handle(_data, { log }) {
         const failed = await failAbandoned(context);
         const originals = await sweepPending(context);
+        const removals = await resumeRemovals(context);
         const folder = await openStaging(config);
         const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
-        if (failed + originals + files > 0)
-          log.info({ failed_media: failed, originals, staged_files: files }, "leftovers swept");
+        if (failed + originals + removals + files > 0)
+          log.info({ failed_media: failed, originals, removals, staged_files: files }, "leftovers swept");
       },
     };
   },

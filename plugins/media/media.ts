@@ -2,7 +2,7 @@ import { type Static, Type } from "typebox";
 import { v7 as newId } from "uuid";
 import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
-import type { Tx } from "../../src/db/transaction.ts";
+import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import { NotYetError } from "../../src/jobs/job.ts";
@@ -10,7 +10,7 @@ import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
 import { notePending, settlePending } from "./pending-store.ts";
-import { insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
+import { forgottenRemovals, insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
 
 declare module "../../src/events.ts" {
@@ -140,6 +140,18 @@ export async function retireMedia(
   ids: readonly (string | null)[],
 ): Promise<void> {
   for (const id of ids) if (id !== null) await enqueue(tx, "media.remove", { medium_id: id });
+}
+
+/** Of one look; what is left is seen a minute later. */
+const RESUMED = 500;
+
+/** Enqueues removals again that nobody has in hand any more. @returns how many. */
+export async function resumeRemovals({ db, enqueue }: Pick<Context, "db" | "enqueue">): Promise<number> {
+  return inTransaction(db, async (tx) => {
+    const ids = await forgottenRemovals(tx, RESUMED);
+    for (const id of ids) await enqueue(tx, "media.remove", { medium_id: id });
+    return ids.length;
+  });
 }
 
 /** How soon a removal that waits for a backup asks again. */
