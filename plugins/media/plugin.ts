@@ -2,6 +2,7 @@ import type { Feature } from "../../src/feature.ts";
 import { BenchUpload } from "./commands.ts";
 import { processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
 import { MediaRemoveOrphans, MediaVerify } from "./ledger-commands.ts";
+import { MediaList, MediaShow, MediaUsage } from "./usage-commands.ts";
 
 export const media: Feature = {
   name: "media",
@@ -11,6 +12,9 @@ export const media: Feature = {
   rootPlugin: async (app, context) => (await import("./routes.ts")).mediaRoutes(app, context),
   commands: {
     "bench:upload": BenchUpload,
+    "media:usage": MediaUsage,
+    "media:list": MediaList,
+    "media:show": MediaShow,
     "media:verify": MediaVerify,
     "media:remove-orphans": MediaRemoveOrphans,
   },
