@@ -7,8 +7,11 @@ import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
-    "media.process": { medium_id: string };
+    /** `again`: make renditions of one that is ready too. */
+    "media.process": { medium_id: string; again?: boolean };
     "media.remove": { medium_id: string };
+    /** Objects of a medium that goes on without them. */
+    "media.discard": { medium_id: string; keys: string[] };
     "media.sweep": Record<never, never>;
     "media.sweep_store": Record<never, never>;
   }
@@ -41,7 +44,10 @@ export const processJob = defineJob<Context, "media.process">({
       maxRssBytes: config.media.decoder_memory,
       log,
     });
-    return { handle: ({ medium_id }, run) => processMedium(context, pool, medium_id, run), close: () => pool.close() };
+    return {
+      handle: ({ medium_id, again = false }, run) => processMedium(context, pool, { id: medium_id, again }, run),
+      close: () => pool.close(),
+    };
   },
 });
 
@@ -65,6 +71,18 @@ export const removeJob = defineJob<Context, "media.remove">({
         await deleteMedium(context.db, medium_id);
       },
     };
+  },
+});
+
+export const discardJob = defineJob<Context, "media.discard">({
+  name: "media.discard",
+  attempts: 10,
+  concurrency: () => 1,
+  urgent: false,
+  expireSeconds: 60,
+  async open(context) {
+    const { discardObjects } = await import("./renew.ts");
+    return { handle: ({ keys }) => discardObjects(context, keys) };
   },
 });
 

@@ -1,7 +1,8 @@
 import type { Feature } from "../../src/feature.ts";
 import { BenchUpload } from "./commands.ts";
-import { processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
+import { discardJob, processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
 import { MediaRemoveOrphans, MediaVerify } from "./ledger-commands.ts";
+import { MediaReprocess } from "./reprocess-commands.ts";
 import { MediaList, MediaShow, MediaUsage } from "./usage-commands.ts";
 
 export const media: Feature = {
@@ -16,9 +17,10 @@ export const media: Feature = {
     "media:list": MediaList,
     "media:show": MediaShow,
     "media:verify": MediaVerify,
+    "media:reprocess": MediaReprocess,
     "media:remove-orphans": MediaRemoveOrphans,
   },
-  jobs: [processJob, removeJob, sweepJob, sweepStoreJob],
+  jobs: [processJob, removeJob, discardJob, sweepJob, sweepStoreJob],
   passing: ["pending_originals"],
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).mediaTakeout(context, userId);

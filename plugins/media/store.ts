@@ -104,8 +104,26 @@ export async function markReady(tx: Tx, id: string, ready: ReadyMedium): Promise
   await tx
     .insertInto("renditions")
     .values(renditions.map((rendition) => ({ ...rendition, medium_id: id })))
-    .onConflict((conflict) => conflict.doNothing())
     .execute();
+}
+
+/** Takes a medium's renditions off its rows. @returns which there were. */
+export async function takeRenditions(
+  tx: Tx,
+  id: string,
+): Promise<Pick<Selectable<RenditionsTable>, "name" | "version">[]> {
+  return tx.deleteFrom("renditions").where("medium_id", "=", id).returning(["name", "version"]).execute();
+}
+
+/** @returns false when the medium goes without its original already. */
+export async function dropOriginal(tx: Tx, id: string): Promise<boolean> {
+  const result = await tx
+    .updateTable("media")
+    .set({ original_dropped_at: sql`now()` })
+    .where("id", "=", id)
+    .where("original_dropped_at", "is", null)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
 }
 
 export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<void> {
@@ -169,7 +187,7 @@ export async function mediaOfOwner(db: Db, ownerId: string, limit: number): Prom
 export async function avatarMedia(
   db: Db,
   ownerId: string,
-): Promise<(Pick<MediumRow, "id" | "content_type"> & { is_shown: boolean })[]> {
+): Promise<(Pick<MediumRow, "id" | "content_type"> & { is_shown: boolean; original_kept: boolean })[]> {
   return db
     .selectFrom("users")
     .innerJoin("media", (join) =>
@@ -181,6 +199,7 @@ export async function avatarMedia(
       "media.id",
       "media.content_type",
       sql<boolean>`media.id IS NOT DISTINCT FROM users.avatar_id`.as("is_shown"),
+      sql<boolean>`media.original_dropped_at IS NULL`.as("original_kept"),
     ])
     .where("users.id", "=", ownerId)
     .execute();

@@ -159,6 +159,12 @@ export const ConfigSchema = Type.Object({
       minimum: 1,
       maximum: 10_000,
     }),
+    originals: choice({
+      description:
+        "Whether the uploaded files are kept once a picture is processed. `drop` saves their space; such pictures cannot be processed again, and a takeout has the largest rendition instead.",
+      default: "keep",
+      values: ["keep", "drop"],
+    }),
     staging_max_age: duration({
       description:
         "What broken uploads left behind is removed after this time, which must not be shorter than `http.request_timeout`.",
