@@ -1,6 +1,6 @@
 /** Media: uploads, processing and delivery of pictures. */
 export {
-  createMedium,
+  createMedia,
   discardOriginals,
   Medium,
   removeMedia,

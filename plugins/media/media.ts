@@ -10,6 +10,7 @@ import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
 import { notePending, settlePending } from "./pending-store.ts";
+import { requireRoom } from "./quota.ts";
 import { forgottenRemovals, insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
 
@@ -106,17 +107,35 @@ export async function discardOriginals(
   }
 }
 
-/** Writes the row of a stored original and enqueues its processing. @param medium.purpose decides who may see it. */
-export async function createMedium(
+/** What is said of the originals of one upload. */
+export interface NewMedia {
+  originals: readonly StoredOriginal[];
+  owner_id: string;
+  /** Decides who may see them. */
+  purpose: Purpose;
+  /** In the order of the originals; one that is not there is null. */
+  alt_texts?: readonly (string | null)[];
+}
+
+/**
+ * Writes the rows of stored originals and enqueues their processing. The caller holds the account.
+ * @throws 422 QUOTA_EXCEEDED
+ */
+export async function createMedia(
   tx: Tx,
-  { enqueue }: Pick<Context, "enqueue">,
-  medium: { original: StoredOriginal; owner_id: string; purpose: Purpose; alt_text: string | null },
+  { config, enqueue }: Pick<Context, "config" | "enqueue">,
+  { originals, owner_id, purpose, alt_texts = [] }: NewMedia,
 ): Promise<void> {
-  const { original, ...rest } = medium;
-  const { id, content_type, bytes, sha256 } = original;
-  if (!(await settlePending(tx, id))) throw new DependencyError("the upload took so long that its original was swept");
-  await insertMedium(tx, { id, content_type, bytes, sha256, ...rest });
-  await enqueue(tx, "media.process", { medium_id: id });
+  const total = originals.reduce((sum, { bytes }) => sum + bytes, 0);
+  await requireRoom(tx, config, owner_id, total);
+  for (const [index, { id, content_type, bytes, sha256 }] of originals.entries()) {
+    if (!(await settlePending(tx, id))) {
+      throw new DependencyError("the upload took so long that its original was swept");
+    }
+    const alt_text = alt_texts[index] ?? null;
+    await insertMedium(tx, { id, content_type, bytes, sha256, owner_id, purpose, alt_text });
+    await enqueue(tx, "media.process", { medium_id: id });
+  }
 }
 
 /** Takes media away: at once for everybody, their objects by a job. */

@@ -2,6 +2,7 @@ import type { Feature } from "../../src/feature.ts";
 import { BenchUpload } from "./commands.ts";
 import { discardJob, processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
 import { MediaRemoveOrphans, MediaVerify } from "./ledger-commands.ts";
+import { MediaQuota } from "./quota-commands.ts";
 import { MediaReprocess } from "./reprocess-commands.ts";
 import { MediaList, MediaShow, MediaUsage } from "./usage-commands.ts";
 
@@ -10,6 +11,7 @@ export const media: Feature = {
   summary: "uploads, renditions and their delivery",
   core: true,
   requires: ["tickets", "accounts", "graph"],
+  plugin: async (app, context) => (await import("./usage-routes.ts")).usageRoutes(app, context),
   rootPlugin: async (app, context) => (await import("./routes.ts")).mediaRoutes(app, context),
   commands: {
     "bench:upload": BenchUpload,
@@ -17,6 +19,7 @@ export const media: Feature = {
     "media:list": MediaList,
     "media:show": MediaShow,
     "media:verify": MediaVerify,
+    "media:quota": MediaQuota,
     "media:reprocess": MediaReprocess,
     "media:remove-orphans": MediaRemoveOrphans,
   },

@@ -165,6 +165,16 @@ export const ConfigSchema = Type.Object({
       default: "keep",
       values: ["keep", "drop"],
     }),
+    quota: nullable(
+      size({
+        description:
+          "What one account may upload, in bytes of the files that it has not deleted. `tintype media quota` sets another for an account.",
+        default: null,
+        otherwise: "none",
+        minimum: "1kb",
+        maximum: "1048576gb",
+      }),
+    ),
     staging_max_age: duration({
       description:
         "What broken uploads left behind is removed after this time, which must not be shorter than `http.request_timeout`.",
