@@ -7,7 +7,8 @@ import { makeDataDir } from "./data-dir.ts";
 import { type Database, openDatabase, type Role } from "./db/database.ts";
 import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
-import { ConfigError } from "./errors.ts";
+import { openS3Store, prepareBucket } from "./drivers/media/s3.ts";
+import { ConfigError, DependencyError } from "./errors.ts";
 import { createEmit } from "./events.ts";
 import { type Feature, jobsOf, keptData } from "./feature.ts";
 import { installJobQueue, type JobQueue, openJobQueue } from "./jobs/queue.ts";
@@ -40,7 +41,8 @@ export async function openDeps(options: {
   try {
     const database = await openDatabase({ config, log, role, ...(options.onLost ? { onLost: options.onLost } : {}) });
     opened.push(database.close);
-    await prepareSchema(database, options);
+    const { installed } = await prepareSchema(database, options);
+    if (role !== "command") await prepareMedia(config, log, { make: installed || database.embedded !== null });
     const media = await openMediaStore(config);
     opened.push(media.close);
     const takesJobs = role === "worker" || (role === "serve" && config.worker.embedded);
@@ -89,13 +91,15 @@ export async function migrateAll(
 async function prepareSchema(
   database: Database,
   { config, log, role, allFeatures }: { config: Config; log: Logger; role: Role; allFeatures: readonly Feature[] },
-): Promise<void> {
+): Promise<{ installed: boolean }> {
   await assertNoUnfinishedRestore(database.pool);
   const command = role === "command";
-  if (database.embedded) await migrateAll(database, allFeatures, { log, onlyEmpty: command });
+  let applied: string[] = [];
+  if (database.embedded) applied = await migrateAll(database, allFeatures, { log, onlyEmpty: command });
   else if (config.database.migrate === "auto" && !command)
-    await migrateAll(database, allFeatures, { log, onlyEmpty: true });
+    applied = await migrateAll(database, allFeatures, { log, onlyEmpty: true });
   await assertSchemaServes(database.connection);
+  return { installed: applied.length > 0 };
 }
 
 /** A version may bring a queue without a migration; a job sent to a queue that is not there would be lost. */
@@ -110,5 +114,25 @@ async function assertQueuesThere(queue: JobQueue, features: readonly Feature[]):
 
 /** The configured media store. */
 export async function openMediaStore(config: Config): Promise<MediaStore> {
+  const { endpoint } = config.s3;
+  if (endpoint !== null) {
+    await makeDataDir(config.data_dir);
+    return openS3Store({ ...config, s3: { ...config.s3, endpoint } });
+  }
   return openFilesystemStore(join(await makeDataDir(config.data_dir), "media"));
+}
+
+/** Makes what the media store needs to have been made once: the bucket. @throws ConfigError, DependencyError */
+export async function installMedia({ data_dir, s3 }: Config, { make }: { make: boolean }): Promise<void> {
+  if (s3.endpoint !== null) await prepareBucket({ data_dir, s3: { ...s3, endpoint: s3.endpoint } }, { make });
+}
+
+/** A store that is down now is no reason not to start: rows can be read, and it comes back by itself. */
+async function prepareMedia(config: Config, log: Logger, options: { make: boolean }): Promise<void> {
+  try {
+    await installMedia(config, options);
+  } catch (error) {
+    if (!(error instanceof DependencyError)) throw error;
+    log.warn({ err: error }, "the media store does not answer; uploads are refused until it does");
+  }
 }

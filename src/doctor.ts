@@ -7,7 +7,7 @@ import { type Database, describe, openDatabase } from "./db/database.ts";
 import { inspectEmbeddedPostgres } from "./db/embedded.ts";
 import { migrationStatus } from "./db/migrator.ts";
 import type { Db } from "./db/transaction.ts";
-import { openMediaStore } from "./deps.ts";
+import { installMedia, openMediaStore } from "./deps.ts";
 import { DependencyError, ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 import { jobStatus } from "./jobs/admin.ts";
@@ -90,11 +90,17 @@ export async function examine(options: {
 }
 
 async function examineMedia(config: Config): Promise<Outcome> {
+  const { bucket, endpoint } = config.s3;
+  const started = performance.now();
+  await installMedia(config, { make: false });
   const store = await openMediaStore(config);
   try {
     await store.check();
   } finally {
     await store.close();
+  }
+  if (endpoint !== null) {
+    return { message: `bucket ${bucket} at ${endpoint}, written to in ${Math.round(performance.now() - started)} ms` };
   }
   return examineSpace(join(config.data_dir, "media"));
 }

@@ -83,7 +83,11 @@ export async function storeOriginals(
   );
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed) {
-    await discardOriginals(context, originals);
+    // A store that took none of them is not asked once more: whoever uploads waits for the answer.
+    await discardOriginals(
+      context,
+      originals.filter((_, index) => outcomes[index]?.status === "fulfilled"),
+    );
     throw failed.reason;
   }
   return originals;
@@ -97,6 +101,7 @@ export async function discardOriginals(
   context: Pick<Context, "media" | "log">,
   originals: readonly StoredOriginal[],
 ): Promise<void> {
+  if (originals.length === 0) return;
   try {
     await context.media.remove(originals.map(({ id }) => originalKey(id)));
   } catch (error) {

@@ -2,10 +2,10 @@ import fresh from "fresh";
 import { Type } from "typebox";
 import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
-import { sendObject } from "../../src/http/objects.ts";
 import type { App } from "../../src/http/types.ts";
 import { readTicket } from "../tickets/index.ts";
 import { RENDITION_NAMES } from "./decoder/protocol.ts";
+import { deliver } from "./delivery.ts";
 import { mediumNotFound } from "./errors.ts";
 import { renditionKey } from "./keys.ts";
 import { renditionFor } from "./store.ts";
@@ -15,7 +15,8 @@ const WEBP = { content: { "image/webp": { schema: Type.Any() } } };
 const TICKET = "The ticket that the URL came with, where the owner's account is not public: it says who is looking";
 
 /** `/media/:medium/:rendition.webp`, outside of /api/v1: an <img> sends no token. */
-export async function mediaRoutes(app: App, { db, media }: Context): Promise<void> {
+export async function mediaRoutes(app: App, context: Context): Promise<void> {
+  const { db } = context;
   app.get(
     "/media/:medium/:file",
     {
@@ -29,7 +30,7 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
         tags: ["Media"],
         params: Type.Object({ medium: Type.String(), file: Type.String() }),
         querystring: Type.Object({ t: Type.Optional(Type.String({ description: TICKET })) }),
-        response: { 200: WEBP, 206: WEBP, 304: Type.Null(), 416: Type.Null() },
+        response: { 200: WEBP, 206: WEBP, 302: Type.Null(), 304: Type.Null(), 416: Type.Null() },
       },
     },
     async (request, reply) => {
@@ -51,8 +52,8 @@ export async function mediaRoutes(app: App, { db, media }: Context): Promise<voi
       if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send(null);
 
       const key = renditionKey(medium, name, found.version);
-      const object = { key, bytes: found.bytes, etag, content_type: "image/webp" };
-      if (!(await sendObject(request, reply, media, object))) throw mediumNotFound({});
+      const object = { key, bytes: found.bytes, etag, content_type: "image/webp", is_public: found.is_public };
+      if (!(await deliver(request, reply, context, object))) throw mediumNotFound({});
       return reply;
     },
   );

@@ -13,11 +13,12 @@ export interface MediaUrls {
 /** The viewer's ticket is asked for with the first URL that wants one, and is the same for all of an answer. */
 export async function mediaUrls({ config, db }: Pick<Context, "config" | "db">, viewerId: string): Promise<MediaUrls> {
   const sign = await ticketSigner({ db });
+  const publicBase = config.media.public_base_url ?? config.public_url;
   let query: string | undefined;
   return {
     rendition(mediumId, name, ticketed) {
       if (ticketed) query ??= `?t=${sign(viewerId)}`;
-      return `${config.public_url}/media/${mediumId}/${name}.webp${ticketed ? query : ""}`;
+      return `${ticketed ? config.public_url : publicBase}/media/${mediumId}/${name}.webp${ticketed ? query : ""}`;
     },
   };
 }

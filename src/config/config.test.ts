@@ -29,7 +29,18 @@ t.test("without any setting", async (t) => {
       decoder_memory: 1024 ** 3,
       uploads: 256,
       uploads_per_account: 128,
+      public_base_url: null,
       staging_max_age: 86_400_000,
+    },
+    delivery: { by: "serve", accel_location: "/tintype-media/" },
+    s3: {
+      endpoint: null,
+      region: "us-east-1",
+      bucket: "tintype-media",
+      access_key: null,
+      secret_key: null,
+      public_endpoint: null,
+      timeout: 2_500,
     },
     http: {
       body_limit: 65_536,
@@ -57,7 +68,7 @@ t.test("without any setting", async (t) => {
 t.test("every setting", async (t) => {
   t.equal(new Set(settings().map(({ env }) => env)).size, settings().length, "has a variable of its own");
   for (const setting of settings()) {
-    t.match(setting.name, /^[a-z_]+(\.[a-z_]+)?$/);
+    t.match(setting.name, /^[a-z0-9_]+(\.[a-z_]+)?$/);
     t.equal(setting.env, envName(setting.name));
     t.match(setting.description, /^\S.*\.$/, `${setting.name} is described`);
     if (setting.default === null) t.type(setting.otherwise, "string", `${setting.name} says what holds by default`);
@@ -68,7 +79,7 @@ t.test("every setting", async (t) => {
     settings()
       .filter(({ secret }) => secret)
       .map(({ name }) => name),
-    ["database.url", "smtp.url"],
+    ["database.url", "s3.secret_key", "smtp.url"],
   );
 });
 
@@ -253,7 +264,10 @@ t.test("the file", async (t) => {
       ["[http]\nbody-limit = '1mb'", "http.body-limit in FILE is not a setting; did you mean http.body_limit?"],
       ["[nonsense]", "nonsense in FILE is not a setting"],
       ["[host]\nname = 'x'", "host.name in FILE is not a setting"],
-      ["[s3]\nbucket = 'photos'", "s3.bucket in FILE: this version keeps media on the file system only; unset it"],
+      [
+        "[s3]\nbucket = 'Photos'",
+        's3.bucket: s3.bucket in FILE is "Photos"; it must be 3 to 63 of a-z, 0-9, dot and hyphen',
+      ],
       ["port = 1\nport = 2", "FILE:2:1: Invalid TOML document: "],
     ];
     for (const [text, mistake] of cases) {
@@ -294,12 +308,12 @@ t.test("all mistakes of all sources come in one message", async (t) => {
   const all = mistakes({ cwd, env, flags: { port: "flag" } });
   const expected = [
     "TINTYPE_HOTS is not a setting; did you mean TINTYPE_HOST?",
-    "TINTYPE_S3_BUCKET: this version",
     `hots in ${file} is not a setting; did you mean host?`,
     'port: --port is "flag"',
     'port: TINTYPE_PORT in the environment is "env"',
     `port: port in ${file} is "file"`,
     "database.url: TINTYPE_DATABASE_URL in the environment is [redacted]",
+    's3.bucket: TINTYPE_S3_BUCKET in the environment is "x"',
     "http.header_timeout (20m) must not exceed http.request_timeout (10m)",
   ];
   t.equal(all.length, expected.length);

@@ -1,7 +1,7 @@
 import t from "tap";
 import { FEATURES, load, POSTGRES, withFile } from "../../test/support/product/config.ts";
 import { describeConfig, renderConfigurationDocs } from "./docs.ts";
-import { REFUSED, RESERVED } from "./names.ts";
+import { RESERVED } from "./names.ts";
 import { envName, settings } from "./schema.ts";
 import { redactUrl } from "./units.ts";
 
@@ -47,7 +47,7 @@ t.test("describing what holds", async (t) => {
 t.test("the documentation", async (t) => {
   const docs = renderConfigurationDocs();
   for (const { name, env } of settings()) t.ok(docs.includes(`| \`${name}\` | \`${env}\` |`), name);
-  for (const name of [...RESERVED, ...REFUSED]) t.ok(docs.includes(envName(name)), name);
+  for (const name of RESERVED) t.ok(docs.includes(envName(name)), name);
   t.notMatch(docs, /undefined|\[object|NaN/);
   const example = /```toml\n(.*?)\n```/s.exec(docs)?.[1] ?? "";
   t.match(load(withFile(t, example)), {

@@ -1,5 +1,5 @@
 import type { LoadedConfig, Source } from "./load.ts";
-import { CONFIG_FILE_VARIABLE, REFUSED, RESERVED } from "./names.ts";
+import { CONFIG_FILE_VARIABLE, RESERVED } from "./names.ts";
 import { type Config, envName, type Setting, sections, settings } from "./schema.ts";
 
 /** A setting as `config show` prints it. */
@@ -63,10 +63,6 @@ ${parts.join("\n\n")}
 These have no effect in this version. Setting one gives a warning at the start:
 
 ${RESERVED.map(variable).join("\n")}
-
-These are refused, because this version keeps media on the file system only:
-
-${REFUSED.map(variable).join("\n")}
 `;
 }
 

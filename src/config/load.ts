@@ -217,15 +217,30 @@ function show(setting: Setting, input: unknown): string {
 
 /** Values that are right by themselves, but not together. Wrong ones are undefined here and compared with nothing. */
 function contradictions(values: ReadonlyMap<string, unknown>): string[] {
-  return [...inWrongOrder(values), ...halfSet(values)];
+  return [...inWrongOrder(values), ...halfSet(values), ...redirectToNowhere(values)];
 }
 
-/** Of a pair that only works together, the one that is missing. */
+/** What only works together. */
+const TOGETHER = [
+  { what: "mail", names: ["smtp.url", "smtp.from"] },
+  { what: "an S3 store", names: ["s3.endpoint", "s3.access_key", "s3.secret_key"] },
+];
+
+/** Of settings that only work together, those that are missing. */
 function halfSet(values: ReadonlyMap<string, unknown>): string[] {
-  const pair = ["smtp.url", "smtp.from"];
-  const missing = pair.filter((name) => values.get(name) === null);
-  if (missing.length !== 1) return [];
-  return [`${missing[0]} is missing: mail needs ${pair.join(" and ")}; set both or neither`];
+  return TOGETHER.flatMap(({ what, names }) => {
+    const missing = names.filter((name) => values.get(name) === null);
+    if (missing.length === 0 || missing.length === names.length) return [];
+    const verb = missing.length === 1 ? "is" : "are";
+    return [`${missing.join(" and ")} ${verb} missing: ${what} needs ${names.join(", ")}; set all of them or none`];
+  });
+}
+
+function redirectToNowhere(values: ReadonlyMap<string, unknown>): string[] {
+  if (values.get("delivery.by") !== "redirect" || values.get("s3.endpoint") !== null) return [];
+  return [
+    "delivery.by is redirect, but there is no S3 store to redirect to; set s3.endpoint, or delivery.by to serve or accel",
+  ];
 }
 
 function inWrongOrder(values: ReadonlyMap<string, unknown>): string[] {
@@ -259,8 +274,10 @@ function deriveDefaults(values: Map<string, unknown>, options: LoadOptions): voi
   const { known, core } = options.features;
   const chosen = values.get("features");
   const derive = (name: string, value: unknown) => values.set(name, values.get(name) ?? value);
-  const given = values.get("public_url");
-  if (typeof given === "string") values.set("public_url", given.replace(/\/+$/, ""));
+  for (const name of ["public_url", "media.public_base_url", "s3.endpoint", "s3.public_endpoint"]) {
+    const given = values.get(name);
+    if (typeof given === "string") values.set(name, given.replace(/\/+$/, ""));
+  }
   derive("public_url", defaultPublicUrl(String(values.get("host")), Number(values.get("port"))));
   derive("data_dir", uid === 0 ? "/var/lib/tintype" : "tintype-data");
   derive("worker.embedded", values.get("database.url") === null);

@@ -8,10 +8,10 @@ t.test("mail needs a server and a sender", async (t) => {
     t.same(load({ env: { TINTYPE_SMTP_URL: url, TINTYPE_SMTP_FROM: from } }).config.smtp, { url, from });
   }
   t.same(mistakes({ env: { TINTYPE_SMTP_URL: url } }), [
-    "smtp.from is missing: mail needs smtp.url and smtp.from; set both or neither",
+    "smtp.from is missing: mail needs smtp.url, smtp.from; set all of them or none",
   ]);
   t.same(mistakes({ env: { TINTYPE_SMTP_FROM: "photos@example.com" } }), [
-    "smtp.url is missing: mail needs smtp.url and smtp.from; set both or neither",
+    "smtp.url is missing: mail needs smtp.url, smtp.from; set all of them or none",
   ]);
   const wrong = [
     "mail.example.com:25",

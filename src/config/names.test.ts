@@ -1,6 +1,6 @@
 import t from "tap";
 import { load, mistakes, withFile } from "../../test/support/product/config.ts";
-import { REFUSED, RESERVED } from "./names.ts";
+import { RESERVED } from "./names.ts";
 import { envName } from "./schema.ts";
 
 t.test("names that are no settings", async (t) => {
@@ -30,9 +30,6 @@ t.test("names that are no settings", async (t) => {
     `feed.fanout_threshold in ${file} is a setting of a later version and has no effect in this one.`,
     `limits.like in ${file} is a setting of a later version and has no effect in this one.`,
   ]);
-  for (const name of REFUSED.map(envName)) {
-    t.same(mistakes({ env: { [name]: "x" } }), [`${name}: this version keeps media on the file system only; unset it`]);
-  }
 });
 
 t.test("Kubernetes' service links", async (t) => {

@@ -20,9 +20,6 @@ export const RESERVED: readonly string[] = [
   "media.max_video",
 ];
 
-/** Ignoring these would put people's photos where the operator does not expect them, so they are refused. */
-export const REFUSED: readonly string[] = ["s3.endpoint", "s3.region", "s3.bucket", "s3.access_key", "s3.secret_key"];
-
 /** The variable that names the configuration file; being no part of the configuration, it is no setting. */
 export const CONFIG_FILE_VARIABLE = "TINTYPE_CONFIG";
 
@@ -45,9 +42,6 @@ export function remarkOn(name: string, kind: "env" | "key", where = ""): Remark 
       severity: "warning",
       text: `${name}${where} is a setting of a later version and has no effect in this one.`,
     };
-  }
-  if (REFUSED.some((key) => named(key) === name)) {
-    return mistake(": this version keeps media on the file system only; unset it");
   }
   if (kind === "key" && sections().some((section) => section.name === name)) {
     return mistake(` is a section of settings and cannot have a value; write [${name}] above them`);

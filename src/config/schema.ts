@@ -1,4 +1,5 @@
-import { type Static, type TProperties, Type } from "typebox";
+import { type Static, Type } from "typebox";
+import { delivery, media, s3 } from "./media-schema.ts";
 import {
   boolean,
   choice,
@@ -13,6 +14,7 @@ import {
   nullable,
   postgresUrl,
   type Rules,
+  section,
   size,
   smtpUrl,
   type TSetting,
@@ -120,69 +122,9 @@ export const ConfigSchema = Type.Object({
     ),
   }),
 
-  media: section("Uploads and pictures.", {
-    max_photo: size({
-      description: "A larger picture is refused while it is uploaded.",
-      default: "20mb",
-      minimum: "1kb",
-      maximum: "1gb",
-    }),
-    max_pixels: integer({
-      description:
-        "A picture of more pixels (width × height) is refused: each takes 4 bytes of memory while it is decoded.",
-      default: "50000000",
-      minimum: 1,
-      maximum: 1_000_000_000,
-    }),
-    decode_timeout: duration({
-      description: "A picture whose decoding takes longer has failed.",
-      default: "20s",
-      minimum: "100ms",
-      // The queue of these jobs counts on it: see its `expireSeconds`.
-      maximum: "2m",
-    }),
-    decoder_memory: size({
-      description: "The memory that one decoding process may take.",
-      default: "1gb",
-      minimum: "128mb",
-      maximum: "64gb",
-    }),
-    uploads: integer({
-      description: "Uploads that one process receives at a time; more are told to come again. Each is staged on disk.",
-      default: "256",
-      minimum: 1,
-      maximum: 10_000,
-    }),
-    uploads_per_account: integer({
-      description: "How many of them may be one account's, so that nobody takes all places alone.",
-      default: "128",
-      minimum: 1,
-      maximum: 10_000,
-    }),
-    originals: choice({
-      description:
-        "Whether the uploaded files are kept once a picture is processed. `drop` saves their space; such pictures cannot be processed again, and a takeout has the largest rendition instead.",
-      default: "keep",
-      values: ["keep", "drop"],
-    }),
-    quota: nullable(
-      size({
-        description:
-          "What one account may upload, in bytes of the files that it has not deleted. `tintype media quota` sets another for an account.",
-        default: null,
-        otherwise: "none",
-        minimum: "1kb",
-        maximum: "1048576gb",
-      }),
-    ),
-    staging_max_age: duration({
-      description:
-        "What broken uploads left behind is removed after this time, which must not be shorter than `http.request_timeout`.",
-      default: "24h",
-      minimum: "100ms",
-      maximum: "20d",
-    }),
-  }),
+  media,
+  delivery,
+  s3,
 
   http: section("The HTTP server.", {
     body_limit: size({
@@ -298,10 +240,6 @@ export const ConfigSchema = Type.Object({
     }),
   }),
 });
-
-function section<P extends TProperties>(description: string, properties: P) {
-  return Object.assign(Type.Object(properties), { description });
-}
 
 /** The whole configuration: durations in milliseconds, sizes in bytes, paths absolute, null for "none". */
 export type Config = Static<typeof ConfigSchema>;

@@ -1,5 +1,14 @@
 import { isIP } from "node:net";
-import { type TArray, type TBoolean, type TEnum, type TInteger, type TSchema, type TString, Type } from "typebox";
+import {
+  type TArray,
+  type TBoolean,
+  type TEnum,
+  type TInteger,
+  type TProperties,
+  type TSchema,
+  type TString,
+  Type,
+} from "typebox";
 
 /** What an operator is told about a setting. */
 export interface Facts {
@@ -192,6 +201,11 @@ export function nullable<S extends TSchema>(inner: TSetting<S>) {
   return Object.assign(Type.Union([inner, Type.Null()]), { setting: inner.setting });
 }
 
+/** Settings that belong together: a table of the file. */
+export function section<P extends TProperties>(description: string, properties: P) {
+  return Object.assign(Type.Object(properties), { description });
+}
+
 interface Checked {
   readonly check: (text: string) => boolean;
   readonly wants: string;
@@ -231,6 +245,16 @@ export function isHost(text: string): boolean {
 /** An absolute http(s) URL to which paths can be appended: no query, fragment or credentials. A final slash is taken off later. */
 export function isBaseUrl(text: string): boolean {
   return /^https?:\/\/[^\s?#@/][^\s?#@]*$/i.test(text) && URL.canParse(text);
+}
+
+/** An http(s) URL of a whole server: a host and perhaps a port. */
+export function isOriginUrl(text: string): boolean {
+  return isBaseUrl(text) && new URL(text).origin === text.replace(/\/$/, "");
+}
+
+/** What every S3 store takes as a bucket's name. */
+export function isBucket(name: string): boolean {
+  return /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name) && !name.includes("..");
 }
 
 /** What a browser sends as `Origin`, to the letter. */

@@ -48,6 +48,21 @@ export interface MediaStore {
   size(key: string): Promise<number | null>;
   /** A local file with the object's bytes, valid until `release`. @returns null when there is no such object. */
   localFile(key: string): Promise<{ path: string; release(): Promise<void> } | null>;
+  /**
+   * Where the object can be fetched without this program, for so many seconds, by whoever has the address.
+   * @param options.reader who reaches the store: clients from outside, or a proxy beside us.
+   * @param options.headers what the store answers with.
+   * @returns null where the store has no addresses. Whether the object is there is not asked.
+   */
+  address(
+    key: string,
+    options: {
+      method: "GET" | "HEAD";
+      seconds: number;
+      reader: "client" | "proxy";
+      headers: { "content-type": string; "cache-control": string };
+    },
+  ): Promise<string | null>;
   remove(keys: readonly string[]): Promise<void>;
   /**
    * Every object below a folder such as `renditions/7f/`, or "" for all, in no order, with few of them in memory at a time.

@@ -22,14 +22,14 @@ export function serve(loaded: LoadedConfig, features: Features): Promise<number>
   });
 }
 
-function greeting({ public_url, data_dir, worker }: Config, embedded: boolean): string {
+function greeting({ public_url, data_dir, s3, worker }: Config, embedded: boolean): string {
   return `
   Tintype ${VERSION}
 
   API       ${public_url}/api/v1
   Docs      ${public_url}/docs
   Data      ${data_dir}
-  Engines   ${embedded ? "embedded Postgres" : "your Postgres"}, media on disk
+  Engines   ${embedded ? "embedded Postgres" : "your Postgres"}, media ${s3.endpoint === null ? "on disk" : `at ${s3.endpoint}`}
   Worker    ${worker.embedded ? "inside" : "none here: pictures wait for `tintype worker`"}
 
   Next, in another terminal:

@@ -2,12 +2,12 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { chmod, chown, cp, lchown, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { freePort } from "./ports.ts";
 
 /** A Postgres that lives as long as a test run. */
 export interface PostgresServer {
@@ -154,15 +154,4 @@ async function isOpen(path: string): Promise<boolean> {
   const modes = await Promise.all([...parents, path].map(async (file) => (await stat(file)).mode));
   const own = modes.pop() ?? 0;
   return (own & 0o005) === 0o005 && modes.every((mode) => (mode & 0o001) !== 0);
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  const closed = once(probe, "close");
-  probe.close();
-  await closed;
-  if (address === null || typeof address === "string") throw new Error("no TCP port");
-  return address.port;
 }

@@ -121,6 +121,11 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
       });
     },
 
+    async address(key) {
+      assertKey(key);
+      return null;
+    },
+
     async remove(keys) {
       const folders = new Set<string>();
       await outage(async () => {
