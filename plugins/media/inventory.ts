@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Progress } from "../../src/backup/progress.ts";
+import { batchesOf } from "../../src/batches.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import type { ListedObject, MediaStore } from "../../src/ports/media.ts";
 import { PREFIXES } from "./keys.ts";
@@ -118,16 +119,4 @@ async function* pages<Row>(session: Db, table: "suspects" | "sampled"): AsyncGen
     if (rows.length === 0) return;
     yield rows;
   }
-}
-
-/** What comes one by one, so many at a time. */
-export async function* batchesOf<Item>(items: AsyncIterable<Item>, size: number): AsyncGenerator<Item[]> {
-  let batch: Item[] = [];
-  for await (const item of items) {
-    batch.push(item);
-    if (batch.length < size) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length > 0) yield batch;
 }

@@ -2,6 +2,7 @@ import type { Feature } from "../../src/feature.ts";
 import { BenchUpload } from "./commands.ts";
 import { discardJob, processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
 import { MediaRemoveOrphans, MediaVerify } from "./ledger-commands.ts";
+import { MediaMigrate } from "./migrate-commands.ts";
 import { MediaQuota } from "./quota-commands.ts";
 import { MediaReprocess } from "./reprocess-commands.ts";
 import { MediaList, MediaShow, MediaUsage } from "./usage-commands.ts";
@@ -19,6 +20,7 @@ export const media: Feature = {
     "media:list": MediaList,
     "media:show": MediaShow,
     "media:verify": MediaVerify,
+    "media:migrate": MediaMigrate,
     "media:quota": MediaQuota,
     "media:reprocess": MediaReprocess,
     "media:remove-orphans": MediaRemoveOrphans,

@@ -41,6 +41,15 @@ export async function standingOf(db: Db, keys: readonly string[]): Promise<Map<s
   );
 }
 
+/** What the rows say of these objects' bytes; of those that no row stands for, nothing. */
+export async function hashesOf(db: Db, keys: readonly string[]): Promise<Map<string, Buffer>> {
+  const hashes = new Map<string, Buffer>();
+  for (const [key, standing] of await standingOf(db, keys)) {
+    if (standing.state === "needed" && standing.sha256) hashes.set(key, standing.sha256);
+  }
+  return hashes;
+}
+
 function standing(
   key: string,
   medium: MediumStanding,
