@@ -7,6 +7,7 @@ import { makeDataDir } from "./data-dir.ts";
 import { type Database, openDatabase, type Role } from "./db/database.ts";
 import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
+import { migratingStore } from "./drivers/media/migrating.ts";
 import { openS3Store, prepareBucket } from "./drivers/media/s3.ts";
 import { ConfigError, DependencyError } from "./errors.ts";
 import { createEmit } from "./events.ts";
@@ -112,19 +113,35 @@ async function assertQueuesThere(queue: JobQueue, features: readonly Feature[]):
   });
 }
 
-/** The configured media store. */
+/** The configured media store; while media are being moved, the old and the new one as one. */
 export async function openMediaStore(config: Config): Promise<MediaStore> {
-  const { endpoint } = config.s3;
-  if (endpoint !== null) {
-    await makeDataDir(config.data_dir);
-    return openS3Store({ ...config, s3: { ...config.s3, endpoint } });
+  const { store, migrate_from } = config.media;
+  const next = await openStore(config, store);
+  if (migrate_from === null) return next;
+  try {
+    return migratingStore(next, await openStore(config, migrate_from));
+  } catch (error) {
+    await next.close();
+    throw error;
   }
-  return openFilesystemStore(join(await makeDataDir(config.data_dir), "media"));
+}
+
+/** One of the stores that the configuration describes. */
+export async function openStore(config: Config, kind: Config["media"]["store"]): Promise<MediaStore> {
+  const folder = await makeDataDir(config.data_dir);
+  return kind === "s3" ? openS3Store(withEndpoint(config)) : openFilesystemStore(join(folder, "media"));
 }
 
 /** Makes what the media store needs to have been made once: the bucket. @throws ConfigError, DependencyError */
-export async function installMedia({ data_dir, s3 }: Config, { make }: { make: boolean }): Promise<void> {
-  if (s3.endpoint !== null) await prepareBucket({ data_dir, s3: { ...s3, endpoint: s3.endpoint } }, { make });
+export async function installMedia(config: Config, { make }: { make: boolean }): Promise<void> {
+  const { store, migrate_from } = config.media;
+  if (store === "s3" || migrate_from === "s3")
+    await prepareBucket(withEndpoint(config), { make: make && store === "s3" });
+}
+
+function withEndpoint({ data_dir, s3 }: Config): Parameters<typeof openS3Store>[0] {
+  if (s3.endpoint === null) throw new ConfigError("there is no S3 store: s3.endpoint is not set");
+  return { data_dir, s3: { ...s3, endpoint: s3.endpoint } };
 }
 
 /** A store that is down now is no reason not to start: rows can be read, and it comes back by itself. */

@@ -10,7 +10,7 @@ import {
   requireActive,
   setAvatar,
 } from "../accounts/index.ts";
-import { createMedium, discardOriginals, retireMedia, storeOriginals, type Upload } from "../media/index.ts";
+import { createMedia, discardOriginals, retireMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { ownerOfAvatar } from "./store.ts";
 
 /**
@@ -29,9 +29,7 @@ export async function uploadAvatar(
     return await inTransaction(context.db, async (tx) => {
       // The account first, though media go before accounts: nobody else can know of the new medium's row.
       const { avatar_id, avatar_upload_id: overtaken } = await lockOwn(tx, userId);
-      for (const original of originals) {
-        await createMedium(tx, context, { original, owner_id: userId, purpose: "avatar", alt_text: null });
-      }
+      await createMedia(tx, context, { originals, owner_id: userId, purpose: "avatar" });
       await setAvatar(tx, userId, { avatar_id, avatar_upload_id: originals.at(-1)?.id ?? null });
       await retireMedia(tx, context, [overtaken]);
       return present(tx, userId);

@@ -26,7 +26,7 @@ const Avatar = Type.Object({
 });
 
 export async function avatarRoutes(app: App, context: Context): Promise<void> {
-  const { config, db } = context;
+  const { db } = context;
   await app.register(multipart);
   const shown = async (account: AccountRow) => toAccount(account, await mediaUrls(context, account.id));
 
@@ -43,7 +43,7 @@ export async function avatarRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request, reply) => {
-      const upload = await receiveUpload(request, config, { pictures: { field: "file", max: 1 }, fields: {} });
+      const upload = await receiveUpload(request, context, { pictures: { field: "file", max: 1 }, fields: {} });
       try {
         const account = await uploadAvatar(context, viewerOf(request).id, upload.pictures);
         return await reply.send(await shown(account));

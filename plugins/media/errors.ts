@@ -28,6 +28,11 @@ export const tooManyMedia = defineError(
   422,
   "The upload has more pictures than the {limit} that are taken at once.",
 );
+export const quotaExceeded = defineError(
+  "QUOTA_EXCEEDED",
+  422,
+  "Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.",
+);
 export const uploadsBusy = defineError(
   "UPLOADS_BUSY",
   503,

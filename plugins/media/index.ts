@@ -1,6 +1,6 @@
 /** Media: uploads, processing and delivery of pictures. */
 export {
-  createMedium,
+  createMedia,
   discardOriginals,
   Medium,
   removeMedia,
@@ -10,5 +10,5 @@ export {
   toMedium,
 } from "./media.ts";
 export type { Failure, MediumRow } from "./store.ts";
-export { originalEntry, originalPath } from "./takeout.ts";
+export { pictureEntry, picturePath, type TakenMedium } from "./takeout.ts";
 export { receiveUpload, type Upload, type UploadRules } from "./upload.ts";

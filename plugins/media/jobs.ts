@@ -7,8 +7,11 @@ import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
-    "media.process": { medium_id: string };
+    /** `again`: make renditions of one that is ready too. */
+    "media.process": { medium_id: string; again?: boolean };
     "media.remove": { medium_id: string };
+    /** Objects of a medium that goes on without them. */
+    "media.discard": { medium_id: string; keys: string[] };
     "media.sweep": Record<never, never>;
     "media.sweep_store": Record<never, never>;
   }
@@ -41,7 +44,10 @@ export const processJob = defineJob<Context, "media.process">({
       maxRssBytes: config.media.decoder_memory,
       log,
     });
-    return { handle: ({ medium_id }, run) => processMedium(context, pool, medium_id, run), close: () => pool.close() };
+    return {
+      handle: ({ medium_id, again = false }, run) => processMedium(context, pool, { id: medium_id, again }, run),
+      close: () => pool.close(),
+    };
   },
 });
 
@@ -68,6 +74,18 @@ export const removeJob = defineJob<Context, "media.remove">({
   },
 });
 
+export const discardJob = defineJob<Context, "media.discard">({
+  name: "media.discard",
+  attempts: 10,
+  concurrency: () => 1,
+  urgent: false,
+  expireSeconds: 60,
+  async open(context) {
+    const { discardObjects } = await import("./renew.ts");
+    return { handle: ({ keys }) => discardObjects(context, keys) };
+  },
+});
+
 /** What killed processes left behind: staged files, originals without a row, and media that nobody works on any more. */
 export const sweepJob = defineJob<Context, "media.sweep">({
   name: "media.sweep",
@@ -77,16 +95,21 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   expireSeconds: 60,
   schedule: "* * * * *",
   async open(context) {
-    const [{ failAbandoned }, { sweepPending }] = await Promise.all([import("./process.ts"), import("./pending.ts")]);
+    const [{ failAbandoned }, { sweepPending }, { resumeRemovals }] = await Promise.all([
+      import("./process.ts"),
+      import("./pending.ts"),
+      import("./media.ts"),
+    ]);
     const { config } = context;
     return {
       async handle(_data, { log }) {
         const failed = await failAbandoned(context);
         const originals = await sweepPending(context);
+        const removals = await resumeRemovals(context);
         const folder = await openStaging(config);
         const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
-        if (failed + originals + files > 0)
-          log.info({ failed_media: failed, originals, staged_files: files }, "leftovers swept");
+        if (failed + originals + removals + files > 0)
+          log.info({ failed_media: failed, originals, removals, staged_files: files }, "leftovers swept");
       },
     };
   },

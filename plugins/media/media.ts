@@ -2,7 +2,7 @@ import { type Static, Type } from "typebox";
 import { v7 as newId } from "uuid";
 import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
-import type { Tx } from "../../src/db/transaction.ts";
+import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import { NotYetError } from "../../src/jobs/job.ts";
@@ -10,7 +10,8 @@ import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
 import { notePending, settlePending } from "./pending-store.ts";
-import { insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
+import { requireRoom } from "./quota.ts";
+import { forgottenRemovals, insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
 
 declare module "../../src/events.ts" {
@@ -111,17 +112,35 @@ export async function discardOriginals(
   }
 }
 
-/** Writes the row of a stored original and enqueues its processing. @param medium.purpose decides who may see it. */
-export async function createMedium(
+/** What is said of the originals of one upload. */
+export interface NewMedia {
+  originals: readonly StoredOriginal[];
+  owner_id: string;
+  /** Decides who may see them. */
+  purpose: Purpose;
+  /** In the order of the originals; one that is not there is null. */
+  alt_texts?: readonly (string | null)[];
+}
+
+/**
+ * Writes the rows of stored originals and enqueues their processing. The caller holds the account.
+ * @throws 422 QUOTA_EXCEEDED
+ */
+export async function createMedia(
   tx: Tx,
-  { enqueue }: Pick<Context, "enqueue">,
-  medium: { original: StoredOriginal; owner_id: string; purpose: Purpose; alt_text: string | null },
+  { config, enqueue }: Pick<Context, "config" | "enqueue">,
+  { originals, owner_id, purpose, alt_texts = [] }: NewMedia,
 ): Promise<void> {
-  const { original, ...rest } = medium;
-  const { id, content_type, bytes, sha256 } = original;
-  if (!(await settlePending(tx, id))) throw new DependencyError("the upload took so long that its original was swept");
-  await insertMedium(tx, { id, content_type, bytes, sha256, ...rest });
-  await enqueue(tx, "media.process", { medium_id: id });
+  const total = originals.reduce((sum, { bytes }) => sum + bytes, 0);
+  await requireRoom(tx, config, owner_id, total);
+  for (const [index, { id, content_type, bytes, sha256 }] of originals.entries()) {
+    if (!(await settlePending(tx, id))) {
+      throw new DependencyError("the upload took so long that its original was swept");
+    }
+    const alt_text = alt_texts[index] ?? null;
+    await insertMedium(tx, { id, content_type, bytes, sha256, owner_id, purpose, alt_text });
+    await enqueue(tx, "media.process", { medium_id: id });
+  }
 }
 
 /** Takes media away: at once for everybody, their objects by a job. */
@@ -145,6 +164,18 @@ export async function retireMedia(
   ids: readonly (string | null)[],
 ): Promise<void> {
   for (const id of ids) if (id !== null) await enqueue(tx, "media.remove", { medium_id: id });
+}
+
+/** Of one look; what is left is seen a minute later. */
+const RESUMED = 500;
+
+/** Enqueues removals again that nobody has in hand any more. @returns how many. */
+export async function resumeRemovals({ db, enqueue }: Pick<Context, "db" | "enqueue">): Promise<number> {
+  return inTransaction(db, async (tx) => {
+    const ids = await forgottenRemovals(tx, RESUMED);
+    for (const id of ids) await enqueue(tx, "media.remove", { medium_id: id });
+    return ids.length;
+  });
 }
 
 /** How soon a removal that waits for a backup asks again. */

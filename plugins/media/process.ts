@@ -1,5 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
@@ -10,23 +11,31 @@ import { FAILURES, PictureError, type PictureErrorCode } from "./decoder/protoco
 import { originalKey, renditionKey } from "./keys.ts";
 import { removeObjects } from "./media.ts";
 import { imageProcessing } from "./metrics.ts";
-import { abandonedMedia, type Failure, lockMedium, markFailed, markReady, mediumById, noteAttempt } from "./store.ts";
+import { settleRenditions } from "./renew.ts";
+import { abandonedMedia, type Failure, lockMedium, markFailed, mediumById, noteAttempt } from "./store.ts";
 
 /**
  * Makes the renditions of a medium and says `media.ready`. Safe to run twice, also at the same time: objects are
- * replaced by equal ones, and whoever finds the row ready changes nothing.
+ * replaced by equal ones, and whoever finds the row ready changes nothing. With `again` it makes new ones of a medium that
+ * is ready, each try under a version of its own, and puts them in the place of the old.
  * On the last try a failure is written down for the author (`media.failed`) before it is thrown.
  */
-export async function processMedium(context: Context, pool: DecoderPool, mediumId: string, run: Run): Promise<void> {
+export async function processMedium(
+  context: Context,
+  pool: DecoderPool,
+  { id: mediumId, again }: { id: string; again: boolean },
+  run: Run,
+): Promise<void> {
   const medium = await mediumById(context.db, mediumId);
-  if (medium?.state === "ready") return;
+  if (medium?.state === "ready" && (!again || medium.original_dropped_at !== null)) return;
   if (medium === undefined || medium.state === "removed") {
     // A try that was killed may have left renditions behind after the removal.
     await removeObjects(context, mediumId);
     return;
   }
   try {
-    await renderAndStore(context, pool, mediumId, run);
+    const version = medium.state === "ready" ? newId() : "";
+    await renderAndStore(context, pool, { id: mediumId, version }, run);
   } catch (error) {
     // Its turn never came in this process; that must not cost it a try.
     if (error instanceof DecoderClosedError)
@@ -47,7 +56,13 @@ export async function failAbandoned(context: Context): Promise<number> {
   return ids.length;
 }
 
-async function renderAndStore(context: Context, pool: DecoderPool, mediumId: string, run: Run): Promise<void> {
+/** @param version of the renditions' keys; a name of its own for those that replace others. */
+async function renderAndStore(
+  context: Context,
+  pool: DecoderPool,
+  { id: mediumId, version }: { id: string; version: string },
+  run: Run,
+): Promise<void> {
   const { config, db, emit, media } = context;
   const original = await media.localFile(originalKey(mediumId));
   if (!original) throw new Error("the original is not in the store");
@@ -65,22 +80,25 @@ async function renderAndStore(context: Context, pool: DecoderPool, mediumId: str
     const { renditions, ...picture } = await inStaging(() =>
       pool.render(original.path, output, { signal: run.signal, onStart }),
     );
-    for (const { name, path } of renditions) await media.putFile(renditionKey(mediumId, name), path);
+    for (const { name, path } of renditions) await media.putFile(renditionKey(mediumId, name, version), path);
     const kept = await inTransaction(db, async (tx) => {
       const row = await lockMedium(tx, mediumId);
       if (!row || row.state === "removed") return false;
-      if (row.state === "ready") return true;
-      await markReady(tx, mediumId, {
+      if (row.state === "ready" && version === "") return true;
+      // Taken away from this try, it may be another's by now, and what this one has put be removed as nobody's.
+      if (version !== "") run.signal.throwIfAborted();
+      await settleRenditions(tx, context, mediumId, {
         ...picture,
         renditions: renditions.map(({ name, width, height, bytes, sha256 }) => ({
           name,
+          version,
           width,
           height,
           bytes,
           sha256: Buffer.from(sha256, "hex"),
         })),
       });
-      await emit(tx, "media.ready", { medium_id: mediumId });
+      if (row.state !== "ready") await emit(tx, "media.ready", { medium_id: mediumId });
       return true;
     });
     if (!kept) await removeObjects(context, mediumId);

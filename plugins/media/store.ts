@@ -1,5 +1,6 @@
 import { type Generated, type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
+import { DEAD_LETTERS } from "../../src/jobs/queue.ts";
 import { mayBeKnownTo, mayBeSeenBy } from "../graph/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 
@@ -27,6 +28,8 @@ export interface MediaTable {
   failure_message: string | null;
   created_at: Generated<Date>;
   finished_at: Date | null;
+  /** The original was given up for its renditions; its object goes by a job, or has gone. */
+  original_dropped_at: Generated<Date | null>;
 }
 
 export interface RenditionsTable {
@@ -101,8 +104,26 @@ export async function markReady(tx: Tx, id: string, ready: ReadyMedium): Promise
   await tx
     .insertInto("renditions")
     .values(renditions.map((rendition) => ({ ...rendition, medium_id: id })))
-    .onConflict((conflict) => conflict.doNothing())
     .execute();
+}
+
+/** Takes a medium's renditions off its rows. @returns which there were. */
+export async function takeRenditions(
+  tx: Tx,
+  id: string,
+): Promise<Pick<Selectable<RenditionsTable>, "name" | "version">[]> {
+  return tx.deleteFrom("renditions").where("medium_id", "=", id).returning(["name", "version"]).execute();
+}
+
+/** @returns false when the medium goes without its original already. */
+export async function dropOriginal(tx: Tx, id: string): Promise<boolean> {
+  const result = await tx
+    .updateTable("media")
+    .set({ original_dropped_at: sql`now()` })
+    .where("id", "=", id)
+    .where("original_dropped_at", "is", null)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
 }
 
 export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<void> {
@@ -123,10 +144,10 @@ export async function keptMedia(
   db: Db,
   after: string,
   limit: number,
-): Promise<Pick<MediumRow, "id" | "bytes" | "sha256">[]> {
+): Promise<Pick<MediumRow, "id" | "bytes" | "sha256" | "created_at" | "finished_at" | "original_dropped_at">[]> {
   return db
     .selectFrom("media")
-    .select(["id", "bytes", "sha256"])
+    .select(["id", "bytes", "sha256", "created_at", "finished_at", "original_dropped_at"])
     .where("state", "<>", "removed")
     .where("id", ">", after)
     .orderBy("id")
@@ -166,7 +187,7 @@ export async function mediaOfOwner(db: Db, ownerId: string, limit: number): Prom
 export async function avatarMedia(
   db: Db,
   ownerId: string,
-): Promise<(Pick<MediumRow, "id" | "content_type"> & { is_shown: boolean })[]> {
+): Promise<(Pick<MediumRow, "id" | "content_type"> & { is_shown: boolean; original_kept: boolean })[]> {
   return db
     .selectFrom("users")
     .innerJoin("media", (join) =>
@@ -178,6 +199,7 @@ export async function avatarMedia(
       "media.id",
       "media.content_type",
       sql<boolean>`media.id IS NOT DISTINCT FROM users.avatar_id`.as("is_shown"),
+      sql<boolean>`media.original_dropped_at IS NULL`.as("original_kept"),
     ])
     .where("users.id", "=", ownerId)
     .execute();
@@ -199,6 +221,27 @@ export async function abandonedMedia(db: Db): Promise<string[]> {
           AND job.data->>'medium_id' = media.id::text)`,
     )
     .limit(1000)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
+/**
+ * Media that are removed and have no job that would take their objects away, as when it failed for good and its dead letter
+ * was purged. One that has a dead letter is the operator's.
+ */
+export async function forgottenRemovals(db: Db, limit: number): Promise<string[]> {
+  const rows = await db
+    .selectFrom("media")
+    .select("id")
+    .where("state", "=", "removed")
+    .where(
+      sql<boolean>`id::text NOT IN (
+        SELECT data->>'medium_id' FROM pgboss.job
+        WHERE data->>'medium_id' IS NOT NULL
+          AND (name = 'media.remove' AND state IN ('created', 'retry', 'active')
+            OR name = ${DEAD_LETTERS} AND source_name = 'media.remove' AND state < 'active'))`,
+    )
+    .limit(limit)
     .execute();
   return rows.map((row) => row.id);
 }

@@ -6,6 +6,7 @@ import type { FastifyRequest } from "fastify";
 import { v4 as randomId } from "uuid";
 import type { Config } from "../../src/config/schema.ts";
 import { formatSize } from "../../src/config/units.ts";
+import type { Context } from "../../src/context.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { HttpError, invalidRequest, invalidValue, unsupportedMediaType } from "../../src/http/errors.ts";
@@ -23,6 +24,7 @@ import {
   uploadIncomplete,
   uploadTooLarge,
 } from "./errors.ts";
+import { refuseFull } from "./quota.ts";
 import { readDimensions, sniffPicture } from "./sniff.ts";
 
 /** A picture that arrived whole and passed every check that needs no decoding. */
@@ -60,7 +62,11 @@ const SNIFF_BYTES = 4 * 1024;
  * client that is still sending would not see an answer on a connection that is closed under it.
  * @throws 400, 413, 415, 422, 503: see errors.ts. Nothing stays staged then.
  */
-export async function receiveUpload(request: FastifyRequest, config: Config, rules: UploadRules): Promise<Upload> {
+export async function receiveUpload(
+  request: FastifyRequest,
+  { config, db }: Pick<Context, "config" | "db">,
+  rules: UploadRules,
+): Promise<Upload> {
   if (!request.isMultipart()) {
     throw unsupportedMediaType({ expected: `multipart/form-data with the field ${rules.pictures.field}` });
   }
@@ -82,6 +88,7 @@ export async function receiveUpload(request: FastifyRequest, config: Config, rul
     // A body that does not tell its length is not held to be the longest.
     const length = Number(request.headers["content-length"] ?? 0);
     if (length > most) throw uploadTooLarge({ limit: formatSize(most) });
+    await refuseFull(db, config, viewerOf(request).id, length);
     const folder = await openStaging(config);
     await assertSpace(folder, length);
     const limits = {

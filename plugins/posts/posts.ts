@@ -2,7 +2,7 @@ import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { addToCounter, requireActive } from "../accounts/index.ts";
-import { createMedium, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
+import { createMedia, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { notYourPost, postNotFound } from "./errors.ts";
 import { postsCreated } from "./metrics.ts";
 import {
@@ -41,10 +41,7 @@ export async function createPost(
   try {
     await inTransaction(context.db, async (tx) => {
       await requireActive(tx, authorId);
-      for (const [index, original] of originals.entries()) {
-        const alt_text = upload.altTexts[index] ?? null;
-        await createMedium(tx, context, { original, owner_id: authorId, purpose: "post", alt_text });
-      }
+      await createMedia(tx, context, { originals, owner_id: authorId, purpose: "post", alt_texts: upload.altTexts });
       await insertPost(
         tx,
         { id, user_id: authorId, caption: upload.caption },

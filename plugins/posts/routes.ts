@@ -41,7 +41,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request, reply) => {
-      const upload = await receiveUpload(request, config, {
+      const upload = await receiveUpload(request, context, {
         pictures: { field: "media", max: MAX_MEDIA },
         fields: {
           caption: { times: 1, maxLength: CAPTION_LENGTH },

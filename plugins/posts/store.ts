@@ -3,7 +3,7 @@ import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import type { UserRow } from "../accounts/index.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
-import type { Failure, MediumRow, ShownMedium } from "../media/index.ts";
+import type { Failure, MediumRow, ShownMedium, TakenMedium } from "../media/index.ts";
 
 export interface PostsTable {
   id: string;
@@ -172,7 +172,7 @@ export async function deletePosts(tx: Tx, ids: readonly string[]): Promise<void>
 
 /** A post as its author takes it along. */
 export interface KeptPost extends Omit<Selectable<PostsTable>, "user_id"> {
-  media: Pick<MediumRow, "id" | "content_type" | "alt_text" | "width" | "height">[];
+  media: (TakenMedium & Pick<MediumRow, "alt_text" | "width" | "height">)[];
 }
 
 /** One page of an author's posts in any state, by id. */
@@ -180,8 +180,8 @@ export async function keptPosts(db: Db, userId: string, after: string, limit: nu
   const { rows } = await sql<KeptPost>`
     SELECT id, caption, status, failure_code, failure_message, created_at, published_at,
       (SELECT coalesce(json_agg(json_build_object('id', media.id, 'content_type', media.content_type,
-                'alt_text', media.alt_text, 'width', media.width, 'height', media.height)
-                ORDER BY post_media.position), '[]')
+                'alt_text', media.alt_text, 'width', media.width, 'height', media.height,
+                'original_kept', media.original_dropped_at IS NULL) ORDER BY post_media.position), '[]')
        FROM post_media JOIN media ON media.id = post_media.medium_id WHERE post_media.post_id = posts.id) AS media
     FROM posts WHERE user_id = ${userId} AND id > ${after} ORDER BY id LIMIT ${limit}`.execute(db);
   return rows;

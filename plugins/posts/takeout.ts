@@ -1,7 +1,7 @@
 import { NIL } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { jsonListEntry, type TakeoutEntry } from "../../src/takeout.ts";
-import { originalEntry, originalPath } from "../media/index.ts";
+import { pictureEntry, picturePath } from "../media/index.ts";
 import { type KeptPost, keptPosts } from "./store.ts";
 
 const PAGE = 200;
@@ -14,7 +14,7 @@ export async function* postsTakeout(
   yield jsonListEntry("posts.json", posts(context, userId));
   for await (const post of postsOf(context, userId)) {
     for (const [index, medium] of post.media.entries()) {
-      yield originalEntry(context, fileOf(post.id, index, medium), medium.id);
+      yield pictureEntry(context, fileOf(post.id, index, medium), medium);
     }
   }
 }
@@ -43,5 +43,5 @@ async function* postsOf({ db }: Pick<Context, "db">, userId: string): AsyncGener
 }
 
 function fileOf(postId: string, index: number, medium: KeptPost["media"][number]): string {
-  return originalPath(`media/${postId}/${index + 1}`, medium);
+  return picturePath(`media/${postId}/${index + 1}`, medium);
 }

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { CompiledQuery, Kysely, PostgresDialect, sql } from "kysely";
-import pg from "pg";
+import { sql } from "kysely";
+import type pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import type { Context } from "../context.ts";
 import { Client } from "../db/client.ts";
 import { WITHOUT_TIME_LIMITS } from "../db/limits.ts";
 import { MIGRATION_LOCK } from "../db/migrator.ts";
-import type { Schema } from "../db/schema.ts";
+import { openSession } from "../db/session.ts";
 import { VERSION } from "../version.ts";
 import { readJobColumns, readSequences, readTables } from "./catalog.ts";
 import { explainFailure } from "./failure.ts";
@@ -201,15 +201,7 @@ async function writeLists(
   snapshot: string,
   { kept }: Context,
 ): Promise<Place[]> {
-  const pool = new pg.Pool({ ...connection, Client, max: 1, application_name: "tintype backup" });
-  const db = new Kysely<Schema>({
-    dialect: new PostgresDialect({
-      pool,
-      onCreateConnection: async (connection) => {
-        await connection.executeQuery(CompiledQuery.raw(`${WITHOUT_TIME_LIMITS}; ${LOCK_TIMEOUT}`));
-      },
-    }),
-  });
+  const db = openSession(connection, "tintype backup", LOCK_TIMEOUT);
   try {
     return await db
       .transaction()

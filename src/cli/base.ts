@@ -1,6 +1,7 @@
 import { Command, Flags } from "@oclif/core";
 import type { Logger } from "pino";
 import type { LoadedConfig } from "../config/load.ts";
+import { parseDuration } from "../config/units.ts";
 import type { Context } from "../context.ts";
 import type { Deps } from "../deps.ts";
 import { explain, printError } from "./explain.ts";
@@ -60,6 +61,27 @@ export abstract class BaseCommand extends Command {
     const { createLogger } = await import("../log.ts");
     const quiet = config.log.level === "info" ? "warn" : config.log.level;
     return createLogger({ ...config.log, level: quiet });
+  }
+
+  /** Milliseconds of a duration that a flag gives; `0` needs no unit. Another text is wrong usage. */
+  protected duration(flag: string, text: string): number {
+    const milliseconds = text === "0" ? 0 : parseDuration(text);
+    if (milliseconds === undefined) this.error(`--${flag} wants a duration such as 30m, 24h or 7d.`, { exit: 2 });
+    return milliseconds;
+  }
+
+  /** The time that a flag gives: a date, a time, or how long ago. Another text is wrong usage. */
+  protected moment(flag: string, text: string): Date {
+    const ago = parseDuration(text);
+    const at =
+      ago === undefined && /^\d{4}-\d\d-\d\d/.test(text) ? new Date(text) : new Date(Date.now() - (ago ?? Number.NaN));
+    if (Number.isNaN(at.getTime())) {
+      this.error(
+        `--${flag} wants a date such as 2027-01-31, a time such as 2027-01-31T18:00Z, or a duration such as 7d.`,
+        { exit: 2 },
+      );
+    }
+    return at;
   }
 
   protected table<Row extends object>(rows: readonly Row[], columns: ReadonlyArray<keyof Row & string>): void {

@@ -1,5 +1,4 @@
 import { Args, Flags } from "@oclif/core";
-import { parseDuration } from "../config/units.ts";
 import { OperationError } from "../errors.ts";
 import { BaseCommand } from "./base.ts";
 
@@ -86,9 +85,7 @@ export class JobsPurge extends BaseCommand {
 
   override async run(): Promise<unknown> {
     const { flags } = await this.parse(JobsPurge);
-    const olderThanMs =
-      flags["older-than"] === "0" || flags["older-than"] === "0s" ? 0 : parseDuration(flags["older-than"]);
-    if (olderThanMs === undefined) this.error("--older-than wants a duration such as 30m, 24h or 7d.", { exit: 2 });
+    const olderThanMs = this.duration("older-than", flags["older-than"]);
     const { assertQueue, purgeJobs } = await import("../jobs/admin.ts");
     const dryRun = flags["dry-run"];
     const purged = await this.withContext(flags, async ({ db }) => {

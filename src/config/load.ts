@@ -217,7 +217,7 @@ function show(setting: Setting, input: unknown): string {
 
 /** Values that are right by themselves, but not together. Wrong ones are undefined here and compared with nothing. */
 function contradictions(values: ReadonlyMap<string, unknown>): string[] {
-  return [...inWrongOrder(values), ...halfSet(values), ...redirectToNowhere(values)];
+  return [...inWrongOrder(values), ...halfSet(values), ...redirectToNowhere(values), ...storesAtOdds(values)];
 }
 
 /** What only works together. */
@@ -240,6 +240,18 @@ function redirectToNowhere(values: ReadonlyMap<string, unknown>): string[] {
   if (values.get("delivery.by") !== "redirect" || values.get("s3.endpoint") !== null) return [];
   return [
     "delivery.by is redirect, but there is no S3 store to redirect to; set s3.endpoint, or delivery.by to serve or accel",
+  ];
+}
+
+function storesAtOdds(values: ReadonlyMap<string, unknown>): string[] {
+  const s3 = values.get("s3.endpoint") !== null;
+  const store = values.get("media.store") ?? (s3 ? "s3" : "filesystem");
+  const old = values.get("media.migrate_from");
+  return [
+    ...(!s3 && [store, old].includes("s3")
+      ? ["media.store or media.migrate_from is s3, but s3.endpoint is not set"]
+      : []),
+    ...(store === old ? [`media.migrate_from is ${old}, and so is media.store; unset it when all has been moved`] : []),
   ];
 }
 
@@ -282,6 +294,7 @@ function deriveDefaults(values: Map<string, unknown>, options: LoadOptions): voi
   derive("data_dir", uid === 0 ? "/var/lib/tintype" : "tintype-data");
   derive("worker.embedded", values.get("database.url") === null);
   derive("worker.concurrency", availableParallelism());
+  derive("media.store", values.get("s3.endpoint") === null ? "filesystem" : "s3");
   derive("log.format", terminal ? "pretty" : "json");
   values.set(
     "features",

@@ -51,6 +51,37 @@ export const media = section("Uploads and pictures.", {
       wants: "an absolute http:// or https:// URL, such as https://cdn.example.com",
     }),
   ),
+  store: choice({
+    description: "Where the media lie: `filesystem` is the data directory, `s3` the store of `s3.endpoint`.",
+    default: null,
+    otherwise: "`s3` where `s3.endpoint` is set, else `filesystem`",
+    values: ["filesystem", "s3"],
+  }),
+  migrate_from: nullable(
+    choice({
+      description:
+        "The store that media are being moved from: what is not in `media.store` yet is read there. `tintype media migrate` moves them.",
+      default: null,
+      otherwise: "none",
+      values: ["filesystem", "s3"],
+    }),
+  ),
+  originals: choice({
+    description:
+      "Whether the uploaded files are kept once a picture is processed. `drop` saves their space; such pictures cannot be processed again, and a takeout has the largest rendition instead.",
+    default: "keep",
+    values: ["keep", "drop"],
+  }),
+  quota: nullable(
+    size({
+      description:
+        "What one account may upload, in bytes of the files that it has not deleted. `tintype media quota` sets another for an account.",
+      default: null,
+      otherwise: "none",
+      minimum: "1kb",
+      maximum: "1048576gb",
+    }),
+  ),
   staging_max_age: duration({
     description:
       "What broken uploads left behind is removed after this time, which must not be shorter than `http.request_timeout`.",

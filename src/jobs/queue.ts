@@ -26,7 +26,11 @@ export type Enqueue = <Name extends JobName>(
   tx: Tx,
   name: Name,
   data: JobData[Name],
-  options?: { delaySeconds?: number },
+  options?: {
+    delaySeconds?: number;
+    /** Those with a higher one are taken first; 0 unless told otherwise. */
+    priority?: number;
+  },
 ) => Promise<void>;
 
 export interface JobQueue {
@@ -88,6 +92,7 @@ export async function openJobQueue(
     await boss.send(name, data, {
       db: fromKysely(tx),
       ...(options?.delaySeconds ? { startAfter: options.delaySeconds } : {}),
+      ...(options?.priority ? { priority: options.priority } : {}),
     });
   };
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import t, { type Test } from "tap";
 import { openFilesystemStore } from "../../src/drivers/media/filesystem.ts";
+import { migratingStore } from "../../src/drivers/media/migrating.ts";
 import type { ByteRange, MediaStore } from "../../src/ports/media.ts";
 import { s3Store } from "../support/product/s3.ts";
 import { temporaryFolder } from "../support/server.ts";
@@ -12,6 +13,11 @@ import { s3Service } from "../support/services.ts";
 /** Every driver of the port, and how an empty store of it is had; undefined where its service is not to be had here. */
 const DRIVERS: Record<string, (test: Test) => Promise<MediaStore | undefined>> = {
   filesystem: async (test) => openFilesystemStore(join(await temporaryFolder(test), "media")),
+  "two as one, while media are moved": async (test) => {
+    const folder = await temporaryFolder(test);
+    const [next, old] = await Promise.all(["next", "old"].map((name) => openFilesystemStore(join(folder, name))));
+    return next && old && migratingStore(next, old);
+  },
   "S3 of MinIO": (test) => openOn(test, "minio"),
   "S3 of versitygw": (test) => openOn(test, "versitygw"),
 };
