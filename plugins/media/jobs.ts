@@ -24,8 +24,8 @@ const PROCESS_SECONDS = 2 * 120 + 60;
 export const processJob = defineJob<Context, "media.process">({
   name: "media.process",
   attempts: 3,
-  // Twice the decoders, so that the next file is at hand when one is done.
-  concurrency: ({ config }) => config.worker.concurrency * 2,
+  // Twice the decoders, so that the next file is at hand when one is done, and one for the side lane.
+  concurrency: ({ config }) => config.worker.concurrency * 2 + 1,
   urgent: true,
   expireSeconds: PROCESS_SECONDS,
   async open(context) {
@@ -77,12 +77,17 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   expireSeconds: 60,
   schedule: "* * * * *",
   async open(context) {
-    const [{ failAbandoned }, { sweepPending }] = await Promise.all([import("./process.ts"), import("./pending.ts")]);
+    const [{ failAbandoned }, { sweepPending }, { sweepCrashes }] = await Promise.all([
+      import("./process.ts"),
+      import("./pending.ts"),
+      import("./quarantine-store.ts"),
+    ]);
     const { config } = context;
     return {
       async handle(_data, { log }) {
         const failed = await failAbandoned(context);
         const originals = await sweepPending(context);
+        await sweepCrashes(context.db);
         const folder = await openStaging(config);
         const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
         if (failed + originals + files > 0)

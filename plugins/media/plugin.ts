@@ -1,6 +1,7 @@
 import type { Feature } from "../../src/feature.ts";
 import { BenchUpload } from "./commands.ts";
 import { processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
+import { MediaQuarantine } from "./quarantine-commands.ts";
 
 export const media: Feature = {
   name: "media",
@@ -8,7 +9,7 @@ export const media: Feature = {
   core: true,
   requires: ["tickets", "accounts", "graph"],
   rootPlugin: async (app, context) => (await import("./routes.ts")).mediaRoutes(app, context),
-  commands: { "bench:upload": BenchUpload },
+  commands: { "bench:upload": BenchUpload, "media:quarantine": MediaQuarantine },
   jobs: [processJob, removeJob, sweepJob, sweepStoreJob],
   passing: ["pending_originals"],
   async *takeout(context, userId) {

@@ -197,6 +197,9 @@ async function hashOf(pixels: Pixels): Promise<string> {
 function refuse(error: Error): never {
   const detail = error.message;
   if (/file is missing|permission denied/i.test(detail)) throw error;
+  // The limit of its process, which the parent counts as it counts a kill for the memory that it took.
+  if (/out of memory|memory allocation|cannot allocate/i.test(detail))
+    throw new PictureError("DECODER_CRASHED", detail);
   if (/exceeds pixel limit/i.test(detail)) throw new PictureError("PICTURE_TOO_LARGE", detail);
   if (/unsupported image format|operation is blocked/i.test(detail)) {
     throw new PictureError("PICTURE_FORMAT_UNSUPPORTED", detail);
