@@ -13,20 +13,18 @@ export class MediaQuarantine extends BaseCommand {
   static override flags = {
     all: Flags.boolean({
       description: "also those that were hard on a decoder less often",
-      default: false,
       exclusive: ["release"],
     }),
     release: Flags.string({ description: "let this content be decoded again", helpValue: "SHA256" }),
     "dry-run": Flags.boolean({
       description: "only say what would be released",
-      default: false,
       dependsOn: ["release"],
     }),
   };
 
   override async run(): Promise<unknown> {
     const { flags } = await this.parse(MediaQuarantine);
-    if (flags.release !== undefined) return this.release(flags, flags.release.toLowerCase(), flags["dry-run"]);
+    if (flags.release !== undefined) return this.release(flags, flags.release.toLowerCase(), flags["dry-run"] === true);
     const { knownContents } = await import("./quarantine-store.ts");
     const contents = await this.withContext(flags, ({ db }) => knownContents(db, flags.all ? "all" : "quarantined"));
     this.table(contents, ["sha256", "quarantined", "crashes", "losses", "media", "owners", "last_at", "reason"]);
