@@ -29,6 +29,7 @@ const GOAL = 2;
 const POISON_EVERY = 5;
 const KINDS = ["crashing", "stalling", "swelling"] as const;
 type Kind = (typeof KINDS)[number];
+const SIGNALS = { crashing: "SIGSEGV", stalling: "SIGSTOP" } as const;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 const postgres = await startPostgresServer();
@@ -117,8 +118,6 @@ async function pour(
     await sleep(POISON_EVERY * 1000, undefined, { signal }).catch(() => undefined);
   }
 }
-
-const SIGNALS = { crashing: "SIGSEGV", stalling: "SIGSTOP" } as const;
 
 /** Sends its signal to each decoder that has opened a file of these kinds. */
 async function strike(signal: AbortSignal): Promise<void> {
