@@ -5,27 +5,11 @@
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { rgbaToThumbHash } from "thumbhash";
+import { withProfile } from "./colour.ts";
 import { PictureError, type Rendered, type RenderLimits, type Rendition, type RenditionName } from "./protocol.ts";
-
-// A child sees each file once, so a cache would only hold memory; and its parent runs one child a core, so a second
-// thread in libvips would only take time from a sibling.
-sharp.cache(false);
-sharp.concurrency(1);
-
-// Everything is refused but what is named. SVG, PDF and TIFF parsers come with sharp, switched on, and choose
-// themselves by content whatever the file is called.
-sharp.block({ operation: ["VipsForeignLoad"] });
-sharp.unblock({
-  operation: [
-    "VipsForeignLoadJpeg",
-    "VipsForeignLoadPng",
-    "VipsForeignLoadWebp",
-    "VipsForeignLoadNsgif",
-    "VipsForeignLoadHeif",
-  ],
-});
+import { openSource, refuse, type Size, type Source } from "./source.ts";
 
 /** Small and thumbnail are square; medium and large are the longest side of a picture that keeps its shape. */
 const SIZES = {
@@ -51,7 +35,6 @@ const THUMBHASH_SIDE = 64;
  */
 const DAMAGE = /premature end|bad huffman|corrupt jpeg data: found marker|arithmetic/i;
 
-type Size = { width: number; height: number };
 type Pixels = Size & { data: Buffer; channels: 3 | 4 };
 
 /**
@@ -85,8 +68,8 @@ export async function renderPicture(
   outputDir: string,
   { maxPixels }: RenderLimits,
 ): Promise<Rendered> {
-  const original = await readHeader(inputPath, maxPixels);
-  const large = await decode(inputPath, maxPixels, original);
+  const { original, large, reclaim } = await decode(inputPath, maxPixels);
+  reclaim();
   // The costliest encoding starts at once: the others are made beside it.
   const [largeFile, rest] = await settleAll([
     encode("large", large, outputDir),
@@ -125,36 +108,39 @@ async function settleAll<T extends readonly unknown[] | []>(
   return Promise.all(work);
 }
 
-async function readHeader(inputPath: string, maxPixels: number): Promise<Size & { animated: boolean }> {
-  const header = await sharp(inputPath, { limitInputPixels: maxPixels, failOn: "error" }).metadata().catch(refuse);
-  // The loader of AVIF also opens HEIC's container, whose codec is not in here.
-  if (header.format === "heif" && header.compression !== "av1") {
-    throw new PictureError("PICTURE_FORMAT_UNSUPPORTED", `HEIF with codec ${header.compression}`);
-  }
-  if (header.width * header.height > maxPixels) {
-    throw new PictureError("PICTURE_TOO_LARGE", `${header.width} x ${header.height} pixels`);
-  }
-  return {
-    width: header.autoOrient.width,
-    height: header.autoOrient.height,
-    animated: header.format !== "heif" && (header.pages ?? 1) > 1,
-  };
-}
-
 /** The only decoding: large's pixels, from which the rest is made. */
-async function decode(inputPath: string, maxPixels: number, original: Size): Promise<Pixels> {
+async function decode(inputPath: string, maxPixels: number) {
+  const source = await openSource(inputPath, maxPixels);
+  const { width, height, animated, reclaim } = source;
+  const size = shapedSize(source, SIZES.large.side);
+  const fit = isCut(source) ? "cover" : "fill";
   const damages: string[] = [];
-  const { data, info } = await sharp(inputPath, { limitInputPixels: maxPixels, failOn: "error" })
+  const shown = source.pixels
     .on("warning", (warning: string) => {
       if (DAMAGE.test(warning)) damages.push(warning);
     })
-    .autoOrient()
-    .resize({ ...shapedSize(original, SIZES.large.side), fit: isCut(original) ? "cover" : "fill" })
+    .resize({ ...size, fit });
+  const large = await toSrgb(source, shown).catch(refuse);
+  if (damages[0] !== undefined) throw new PictureError("PICTURE_UNREADABLE", damages[0]);
+  return { original: { width, height, animated }, large, reclaim };
+}
+
+async function toSrgb({ profile, deep }: Source, shown: Sharp): Promise<Pixels> {
+  let image = shown;
+  if (profile) {
+    // Only a file can bring a profile to sharp. Few pixels are left to be converted by now.
+    const png = await shown
+      .toColourspace(deep ? "rgb16" : "srgb")
+      .png({ compressionLevel: 0 })
+      .toBuffer();
+    image = sharp(withProfile(png, profile));
+  }
+  // Of 16 bits sharp works in the space of Display P3, and would leave the pixels there.
+  if (deep) image = image.pipelineColourspace("srgb");
+  const { data, info } = await image
     .toColourspace("srgb")
     .raw({ depth: "uchar" })
-    .toBuffer({ resolveWithObject: true })
-    .catch(refuse);
-  if (damages[0] !== undefined) throw new PictureError("PICTURE_UNREADABLE", damages[0]);
+    .toBuffer({ resolveWithObject: true });
   return { data, width: info.width, height: info.height, channels: info.channels === 4 ? 4 : 3 };
 }
 
@@ -191,15 +177,4 @@ async function hashOf(pixels: Pixels): Promise<string> {
     .raw()
     .toBuffer({ resolveWithObject: true });
   return Buffer.from(rgbaToThumbHash(info.width, info.height, data)).toString("base64");
-}
-
-/** Turns what sharp says about a file into a code; what is no fault of the file is thrown as it came. */
-function refuse(error: Error): never {
-  const detail = error.message;
-  if (/file is missing|permission denied/i.test(detail)) throw error;
-  if (/exceeds pixel limit/i.test(detail)) throw new PictureError("PICTURE_TOO_LARGE", detail);
-  if (/unsupported image format|operation is blocked/i.test(detail)) {
-    throw new PictureError("PICTURE_FORMAT_UNSUPPORTED", detail);
-  }
-  throw new PictureError("PICTURE_UNREADABLE", detail);
 }
