@@ -5,8 +5,8 @@
  */
 
 export type HeifPicture = {
-  /** The type of the item that holds the pixels: "hvc1", "av01"; of a grid, that of its first tile. "" if not told. */
-  codec: string;
+  /** "HEVC", "AV1" …; of a grid, that of its first tile. null if not told. */
+  codec: string | null;
   /** In pixels, before rotation and crop; null if not told. */
   size: { width: number; height: number } | null;
   /** An embedded ICC profile, else code points of ITU-T H.273, else null. */
@@ -14,6 +14,19 @@ export type HeifPicture = {
 };
 
 export type HeifColour = { icc: Buffer } | { primaries: number; transfer: number };
+
+/** By the type of the item that holds the pixels. */
+const CODECS: Readonly<Record<string, string>> = {
+  hvc1: "HEVC",
+  hev1: "HEVC",
+  av01: "AV1",
+  avc1: "AVC",
+  vvc1: "VVC",
+  evc1: "EVC",
+  jpeg: "JPEG",
+  j2k1: "JPEG 2000",
+  unci: "no codec",
+};
 
 type Span = { start: number; end: number };
 
@@ -33,26 +46,45 @@ export function readHeif(file: Buffer): HeifPicture | null {
   const properties = itemProperties(file, contents);
 
   let colour: HeifColour | null = null;
-  let codec = "";
+  let type: string | undefined;
   let item: number | undefined = primary;
   for (let depth = 0; item !== undefined && depth < MAX_DERIVATIONS; depth++) {
     const own = properties.get(item) ?? [];
     // Some encoders describe the colours of the tiles only.
     colour ??= colourOf(file, own);
-    codec = types.get(item) ?? "";
-    item = DERIVED.includes(codec) ? parts.get(item) : undefined;
+    type = types.get(item);
+    item = type !== undefined && DERIVED.includes(type) ? parts.get(item) : undefined;
   }
+  const codec = type === undefined || DERIVED.includes(type) ? null : (CODECS[type] ?? "an unknown codec");
   return { codec, size: sizeOf(file, properties.get(primary ?? -1) ?? []), colour };
 }
 
-type Property = Span & { type: string };
+/** What else stands side by side with the pictures in a HEIF file. */
+const TOP_LEVEL = ["ftyp", "meta", "mdat", "moov", "free", "skip"];
 
-function sizeOf(file: Buffer, properties: readonly Property[]): HeifPicture["size"] {
+/**
+ * Where the HEIF file ends, in bytes: phones put a film behind it, or a trailer of their own. One that was cut short
+ * is taken to reach further than `file`, whose length is then the answer.
+ */
+export function heifEnd(file: Buffer): number {
+  let end = 0;
+  for (const { type, start, end: next, whole } of boxes(file, { start: 0, end: file.length })) {
+    const isSecondFile = type === "ftyp" && start > 16;
+    if (isSecondFile || (!whole && !TOP_LEVEL.includes(type))) return end;
+    end = next;
+  }
+  return end;
+}
+
+/** `whole`: it does not reach past the span that it was looked for in. */
+type Box = Span & { type: string; whole: boolean };
+
+function sizeOf(file: Buffer, properties: readonly Box[]): HeifPicture["size"] {
   const box = properties.find(({ type, start, end }) => type === "ispe" && end - start >= 12);
   return box ? { width: file.readUInt32BE(box.start + 4), height: file.readUInt32BE(box.start + 8) } : null;
 }
 
-function colourOf(file: Buffer, properties: readonly Property[]): HeifColour | null {
+function colourOf(file: Buffer, properties: readonly Box[]): HeifColour | null {
   let found: HeifColour | null = null;
   for (const { type, start, end } of properties) {
     if (type !== "colr" || end - start < 4) continue;
@@ -105,8 +137,8 @@ function firstParts(file: Buffer, meta: Span): Map<number, number> {
   return parts;
 }
 
-function itemProperties(file: Buffer, meta: Span): Map<number, Property[]> {
-  const found = new Map<number, Property[]>();
+function itemProperties(file: Buffer, meta: Span): Map<number, Box[]> {
+  const found = new Map<number, Box[]>();
   const box = first(file, meta, "iprp");
   const container = box && first(file, box, "ipco");
   if (!box || !container) return found;
@@ -119,7 +151,7 @@ function itemProperties(file: Buffer, meta: Span): Map<number, Property[]> {
     for (let i = 0; i < entries && reader.at < association.end; i++) {
       const id = reader.integer(version < 1 ? 2 : 4);
       const count = reader.integer(1) ?? 0;
-      const own: Property[] = [];
+      const own: Box[] = [];
       for (let j = 0; j < count; j++) {
         const index = (reader.integer(wide ? 2 : 1) ?? 0) & (wide ? 0x7fff : 0x7f);
         const property = all[index - 1];
@@ -159,12 +191,12 @@ function fourCharacters(file: Buffer, at: number): string {
   return file.toString("latin1", at, at + 4);
 }
 
-function first(file: Buffer, within: Span, type: string): Property | undefined {
+function first(file: Buffer, within: Span, type: string): Box | undefined {
   return boxes(file, within, type).next().value ?? undefined;
 }
 
 /** The contents of the boxes that lie side by side in a span, of one type or of all. */
-function* boxes(file: Buffer, { start, end }: Span, wanted?: string): Generator<Property, undefined> {
+function* boxes(file: Buffer, { start, end }: Span, wanted?: string): Generator<Box, undefined> {
   let at = start;
   while (at + 8 <= end) {
     const short = file.readUInt32BE(at);
@@ -179,7 +211,9 @@ function* boxes(file: Buffer, { start, end }: Span, wanted?: string): Generator<
     const next = at + size;
     if (next < contents) return;
     const type = fourCharacters(file, at + 4);
-    if (wanted === undefined || type === wanted) yield { type, start: contents, end: Math.min(next, end) };
+    if (wanted === undefined || type === wanted) {
+      yield { type, start: contents, end: Math.min(next, end), whole: next <= end };
+    }
     at = next;
   }
 }

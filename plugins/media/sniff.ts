@@ -55,16 +55,8 @@ const HEIC_BRANDS = ["heic", "heix", "heim", "heis", "hevc", "hevx"];
 /** Says only that there are pictures; the codec is told further in. */
 const ANY_PICTURE_BRANDS = ["mif1", "mif2", "mif3", "msf1"];
 
-/** The codecs that a HEIF file is taken with, and what others are called. */
-const HEIF_FORMATS: Readonly<Record<string, PictureFormat>> = { hvc1: "heic", hev1: "heic", av01: "avif" };
-const HEIF_CODECS: Readonly<Record<string, string>> = {
-  avc1: "AVC",
-  vvc1: "VVC",
-  evc1: "EVC",
-  jpeg: "JPEG",
-  j2k1: "JPEG 2000",
-  unci: "no codec",
-};
+/** The codecs that a HEIF file is taken with. */
+const HEIF_FORMATS: Readonly<Record<string, PictureFormat>> = { HEVC: "heic", AV1: "avif" };
 
 /** Of the other brands the first that is known decides. */
 const BRANDS: readonly (readonly [brand: string, words: string])[] = [
@@ -144,10 +136,9 @@ function sniffIsoMedia(head: Buffer): Sniffed {
   const other = BRANDS.find(([brand]) => brands.includes(brand))?.[1] ?? "MP4 video";
   if (!has(ANY_PICTURE_BRANDS)) return { unsupported: other };
   // Where it lies too deep to be told, the decoder finds out.
-  const codec = readHeif(head.subarray(0, CODEC_BYTES))?.codec || "hvc1";
+  const codec = readHeif(head.subarray(0, CODEC_BYTES))?.codec ?? "HEVC";
   const format = HEIF_FORMATS[codec];
-  if (format) return picture(format);
-  return { unsupported: `HEIF picture of ${HEIF_CODECS[codec] ?? "an unknown codec"}` };
+  return format ? picture(format) : { unsupported: `HEIF picture of ${codec}` };
 }
 
 /** The major brand and the compatible ones of an `ftyp` box at the start. */

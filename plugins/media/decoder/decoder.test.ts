@@ -6,7 +6,6 @@ import sharp from "sharp";
 import t from "tap";
 import {
   bomb,
-  CORNERS,
   colourAt,
   difference,
   pdf,
@@ -14,6 +13,7 @@ import {
   SECRET,
   svg,
   truncated,
+  wrongCorners,
 } from "../../../test/support/pictures.ts";
 import { measureRenditions } from "./bench.ts";
 import type { Rendered, RenditionName } from "./protocol.ts";
@@ -44,26 +44,6 @@ function fileOf({ renditions }: Rendered, name: RenditionName): Promise<Buffer> 
 
 function sizesOf({ renditions }: Rendered): Record<string, string> {
   return Object.fromEntries(renditions.map(({ name, width, height }) => [name, `${width}x${height}`]));
-}
-
-function near(actual: readonly number[], expected: readonly number[], within: number): boolean {
-  return expected.every((value, i) => Math.abs(value - (actual[i] ?? Number.NaN)) <= within);
-}
-
-/** The corners that do not have their colour. */
-async function wrongCorners(file: Buffer): Promise<string[]> {
-  const places = [
-    ["topLeft", 0.2, 0.2],
-    ["topRight", 0.8, 0.2],
-    ["bottomLeft", 0.2, 0.8],
-    ["bottomRight", 0.8, 0.8],
-  ] as const;
-  const wrong: string[] = [];
-  for (const [corner, x, y] of places) {
-    const colour = await colourAt(file, x, y);
-    if (!near(colour, CORNERS[corner], 30)) wrong.push(`${corner}: ${colour}`);
-  }
-  return wrong;
 }
 
 t.test("renditions", async (t) => {

@@ -1,7 +1,7 @@
 /** Opens a picture of any format that is taken: tells its size, and gives its pixels to sharp. */
 import { open, readFile } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
-import { type HeifColour, readHeif } from "../heif.ts";
+import { type HeifColour, heifEnd, readHeif } from "../heif.ts";
 import { isAnimatedPng, sniffPicture } from "../sniff.ts";
 import { isHdr, profileOf } from "./colour.ts";
 import { PictureError } from "./protocol.ts";
@@ -73,9 +73,10 @@ export async function openSource(inputPath: string, maxPixels: number): Promise<
 
 async function openHeic(inputPath: string, maxPixels: number): Promise<Source> {
   const [file, { decodeHeic, reclaimHeic }] = await Promise.all([readFile(inputPath), import("./heic.ts")]);
-  const colour = readHeif(file)?.colour ?? null;
+  const { codec = null, colour = null } = readHeif(file) ?? {};
+  if (codec !== null && codec !== "HEVC") throw new PictureError("PICTURE_FORMAT_UNSUPPORTED", `HEIF of ${codec}`);
   const deep = colour !== null && "transfer" in colour && isHdr(colour);
-  const { data, width, height, channels, animated } = decodeHeic(file, { maxPixels, deep });
+  const { data, width, height, channels, animated } = decodeHeic(file.subarray(0, heifEnd(file)), { maxPixels, deep });
   checkSize({ width, height }, maxPixels);
   return {
     width,
