@@ -43,7 +43,7 @@ export function formatReport({ bench, machine, figures, ratios }: Report): strin
   const figureLines = Object.entries(figures).map(([name, value]) => `  ${name.padEnd(32)} ${round(value)}`);
   const ratioLines = ratios.map(
     ({ name, value, goal, at_most, holds, measured, reference }) =>
-      `  ${name.padEnd(32)} ${round(value)}  goal ${at_most ? "≤" : "≥"} ${goal}  ${holds ? "holds" : "DOES NOT HOLD"}\n` +
+      `  ${name.padEnd(32)} ${round(value)}  goal ${at_most ? "≤ " : ""}${goal}  ${holds ? "holds" : "DOES NOT HOLD"}\n` +
       `    ${round(measured.value)} ${measured.unit} against ${round(reference.value)} ${reference.unit} of ${reference.name}`,
   );
   return [
