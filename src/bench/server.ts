@@ -15,14 +15,18 @@ export interface BenchServer {
 /**
  * Starts `tintype serve` on an empty data dir of its own, which goes when it is stopped. It is given nothing of the
  * surrounding environment: a bench must never write into the database that this shell is configured for.
+ * @param settings as environment variables
  */
-export async function startBenchServer(executable: string): Promise<BenchServer> {
+export async function startBenchServer(
+  executable: string,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<BenchServer> {
   const folder = await mkdtemp(join(tmpdir(), "tintype-bench-"));
   // As root the embedded Postgres runs as another user, who must get through to its part of the data dir.
   await chmod(folder, 0o711);
   const child = spawn(process.execPath, [executable, "serve", "--port", "0", "--data-dir", join(folder, "data")], {
     cwd: folder,
-    env: { TINTYPE_LOG_FORMAT: "json" },
+    env: { ...settings, TINTYPE_LOG_FORMAT: "json" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = once(child, "exit");

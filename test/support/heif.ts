@@ -20,11 +20,13 @@ export function heif(items: readonly HeifItem[], { brands = ["heic", "mif1"], pr
   const [major = "heic"] = brands;
   const ftyp = box("ftyp", text(major), u32(0), ...brands.map(text));
   const properties = items.map((item) => item.properties ?? []);
-  const container = box("ipco", ...properties.flat());
-  let index = 0;
-  const associations = properties.map((own, i) =>
-    Buffer.concat([u16(i + 1), Buffer.from([own.length, ...own.map(() => 0x80 | ++index)])]),
-  );
+  // What is the same object is written once: an index has seven bits.
+  const distinct = [...new Set(properties.flat())];
+  const container = box("ipco", ...distinct);
+  const associations = properties.map((own, i) => {
+    const indexes = own.map((property) => 0x80 | (distinct.indexOf(property) + 1));
+    return Buffer.concat([u16(i + 1), Buffer.from([own.length, ...indexes])]);
+  });
   const references = items.flatMap(({ refersTo }, i) =>
     refersTo
       ? [box(refersTo.as, u16(i + 1), u16(refersTo.items.length), ...refersTo.items.map((item) => u16(item + 1)))]

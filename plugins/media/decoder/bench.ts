@@ -119,10 +119,10 @@ async function pixelsOf(file: Buffer) {
   return { data: new Uint8ClampedArray(data), width: info.width, height: info.height };
 }
 
-/** Of its middle, upright, as a camera would store it. */
+/** Of its middle, upright, as a camera would store it; not so small that only the reference would enlarge it. */
 async function largestSquare(input: Buffer): Promise<Buffer> {
   const { autoOrient } = await sharp(input).metadata();
-  const side = Math.min(autoOrient.width, autoOrient.height);
+  const side = Math.max(1080, Math.min(autoOrient.width, autoOrient.height));
   return sharp(input).autoOrient().resize(side, side, { fit: "cover" }).jpeg({ quality: 95 }).toBuffer();
 }
 
