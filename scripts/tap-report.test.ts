@@ -14,7 +14,8 @@ const RUN = `TAP version 14
 
     hello from a test
     ok 2 - no S3 here # SKIP
-    1..2
+    ok 3 - no S3 here # SKIP
+    1..3
     # time=12.1ms
 ok 1 - src/good.test.ts # time=1512.1ms
 
@@ -48,7 +49,7 @@ not ok 3 - src/crashed.test.ts # time=20ms
   ---
   exitCode: 3
   ...
-# { total: 7, pass: 3, fail: 2, todo: 1, skip: 1 }
+# { total: 8, pass: 3, fail: 2, todo: 1, skip: 2 }
 # time=2169.636ms
 `;
 
@@ -57,6 +58,7 @@ t.test("says what failed and why, once, and what the tests printed", async (t) =
   const said = RUN.split("\n").flatMap((line) => report.read(line) ?? []);
   t.same(said, [
     "    hello from a test",
+    "skip no S3 here",
     "ok   src/good.test.ts (1.5 s)",
     "failed: src/bad.test.ts > deep > should be equal",
     "    diff: |",
@@ -65,7 +67,7 @@ t.test("says what failed and why, once, and what the tests printed", async (t) =
     "FAIL src/crashed.test.ts (0.0 s)",
     "    exitCode: 3",
   ]);
-  t.same(report.totals, { passed: 3, failed: 2, skipped: 2 });
+  t.same(report.totals, { passed: 3, failed: 2, skipped: 3 });
 });
 
 t.test("knows no totals of a run that was cut short", async (t) => {

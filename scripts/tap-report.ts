@@ -28,6 +28,8 @@ export class TapReport {
   #diagnostics: { indent: number; shown: boolean } | undefined;
   #diagnosed: { indent: number; shown: boolean } | undefined;
   #totals: Totals | undefined;
+  /** Names of what was skipped inside of files: what many tests want for is told once. */
+  readonly #skipped = new Set<string>();
 
   /** As tap counted them; undefined if it did not get to its end. */
   get totals(): Totals | undefined {
@@ -79,8 +81,15 @@ export class TapReport {
     this.#diagnosed = { indent: indent + 2, shown: told };
     if (failed) for (const [, subtest] of above) subtest.failed = true;
     if (indent === 0) return `${failed ? "FAIL" : directive === "skip" ? "skip" : "ok  "} ${name}${took(point)}`;
+    if (directive === "skip") return this.#readSkip(name);
     if (!told) return undefined;
     return `failed: ${[...above.map(([, subtest]) => subtest.name), name].join(" > ")}`;
+  }
+
+  #readSkip(name: string): string | undefined {
+    if (this.#skipped.has(name)) return undefined;
+    this.#skipped.add(name);
+    return `skip ${name}`;
   }
 }
 

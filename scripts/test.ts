@@ -1,22 +1,20 @@
 /**
- * `npm test [-- file or folder … --tap-option …]`: runs the tests against a Postgres, a throw-away one of its own unless
+ * `npm test [-- file or folder … --tap-option …]`, and `npm run test:full`, which leaves none out: runs the tests against a Postgres, a throw-away one of its own unless
  * TINTYPE_TEST_DATABASE_URL names a server on which databases may be created. Its last line is
  * `N passed, N failed, N skipped`; it exits with 1 if anything failed, or if nothing ran.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { glob } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { styleText } from "node:util";
 import { startPostgresServer } from "../test/support/postgres-server.ts";
 import { TapReport, type Totals } from "./tap-report.ts";
+import { testFiles } from "./test-files.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 /** Files at a time. Each has a database of its own, many have processes of the product too. */
 const JOBS = 2;
-/** Acceptance tests are the slowest: they start first, so that none of them runs on alone at the end. */
-const TESTS = ["test/**/*.test.ts", "plugins/**/*.test.ts", "src/**/*.test.ts", "scripts/**/*.test.ts"];
 
 const COLOURS = { ok: "green", FAIL: "red", failed: "red", skip: "yellow" } as const;
 
@@ -54,16 +52,10 @@ async function runTap(args: readonly string[], databaseUrl: string): Promise<{ t
   return { totals: { passed: 0, failed: 1, skipped: 0 }, code: code || 1 };
 }
 
-/** The test files that are named: files as they are, a folder as the tests below it; none named is all. */
-async function testFiles(named: readonly string[]): Promise<string[]> {
-  const patterns =
-    named.length === 0 ? TESTS : named.map((name) => (/\.ts$/.test(name) ? name : `${name}/**/*.test.ts`));
-  return Array.fromAsync(glob(patterns, { cwd: ROOT }));
-}
-
 const args = process.argv.slice(2);
-const options = args.filter((arg) => arg.startsWith("-"));
-const files = await testFiles(args.filter((arg) => !arg.startsWith("-")));
+const options = args.filter((arg) => arg.startsWith("-") && arg !== "--full");
+const named = args.filter((arg) => !arg.startsWith("-"));
+const files = await testFiles(ROOT, named, args.includes("--full"));
 if (files.length === 0) {
   print(`FAIL no test file is named ${args.join(" ")}`);
   print("0 passed, 1 failed, 0 skipped");

@@ -48,6 +48,7 @@ const PINNED = `
 422 LINK_INVALID This link is mistyped, used or too old. Ask for another.
 422 MAIL_NOT_CONFIGURED This server sends no mail. Its operator can help, also with a link for a new password.
 422 MEDIA_MISSING The upload has no picture. Send pictures as files in the field {field}, {limit} at most.
+422 PICTURE_QUARANTINED Picture {position} of the upload has stopped this server's decoder again and again, and is not taken any more.
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.

@@ -18,6 +18,11 @@ export const tooManyPixels = defineError(
   422,
   "{name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.",
 );
+export const pictureQuarantined = defineError(
+  "PICTURE_QUARANTINED",
+  422,
+  "Picture {position} of the upload has stopped this server's decoder again and again, and is not taken any more.",
+);
 export const mediaMissing = defineError(
   "MEDIA_MISSING",
   422,

@@ -27,8 +27,8 @@ const PROCESS_SECONDS = 2 * 120 + 60;
 export const processJob = defineJob<Context, "media.process">({
   name: "media.process",
   attempts: 3,
-  // Twice the decoders, so that the next file is at hand when one is done.
-  concurrency: ({ config }) => config.worker.concurrency * 2,
+  // Twice the decoders, so that the next file is at hand when one is done, and one for the side lane.
+  concurrency: ({ config }) => config.worker.concurrency * 2 + 1,
   urgent: true,
   expireSeconds: PROCESS_SECONDS,
   async open(context) {
@@ -95,10 +95,11 @@ export const sweepJob = defineJob<Context, "media.sweep">({
   expireSeconds: 60,
   schedule: "* * * * *",
   async open(context) {
-    const [{ failAbandoned }, { sweepPending }, { resumeRemovals }] = await Promise.all([
+    const [{ failAbandoned }, { sweepPending }, { resumeRemovals }, { sweepCrashes }] = await Promise.all([
       import("./process.ts"),
       import("./pending.ts"),
       import("./media.ts"),
+      import("./quarantine-store.ts"),
     ]);
     const { config } = context;
     return {
@@ -106,6 +107,7 @@ export const sweepJob = defineJob<Context, "media.sweep">({
         const failed = await failAbandoned(context);
         const originals = await sweepPending(context);
         const removals = await resumeRemovals(context);
+        await sweepCrashes(context.db);
         const folder = await openStaging(config);
         const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
         if (failed + originals + removals + files > 0)

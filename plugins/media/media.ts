@@ -2,14 +2,16 @@ import { type Static, Type } from "typebox";
 import { v7 as newId } from "uuid";
 import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
-import { inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import { NotYetError } from "../../src/jobs/job.ts";
 import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
+import { pictureQuarantined } from "./errors.ts";
 import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
 import { notePending, settlePending } from "./pending-store.ts";
+import { quarantinedOf } from "./quarantine-store.ts";
 import { requireRoom } from "./quota.ts";
 import { forgottenRemovals, insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
@@ -68,11 +70,13 @@ export interface StoredOriginal extends StagedPicture {
 /**
  * Moves staged pictures into the store: they are durable when this resolves. Those of an upload that gets no further are
  * taken back, at once or by the sweeper: see pending-store.ts.
+ * @throws 422 for a picture that is in quarantine.
  */
 export async function storeOriginals(
   context: Pick<Context, "db" | "media" | "log">,
   pictures: readonly StagedPicture[],
 ): Promise<StoredOriginal[]> {
+  await refuseQuarantined(context.db, pictures);
   const originals = pictures.map((picture) => ({ ...picture, id: newId() }));
   await notePending(
     context.db,
@@ -91,6 +95,14 @@ export async function storeOriginals(
     throw failed.reason;
   }
   return originals;
+}
+
+async function refuseQuarantined(db: Db, pictures: readonly StagedPicture[]): Promise<void> {
+  const hashes = pictures.map(({ sha256 }) => sha256);
+  const [refused] = await quarantinedOf(db, hashes);
+  if (!refused) return;
+  const position = 1 + hashes.findIndex((hash) => hash.equals(refused));
+  throw pictureQuarantined({ position }, { details: { position, sha256: refused.toString("hex") } });
 }
 
 /**

@@ -3,6 +3,7 @@ import { BenchUpload } from "./commands.ts";
 import { discardJob, processJob, removeJob, sweepJob, sweepStoreJob } from "./jobs.ts";
 import { MediaRemoveOrphans, MediaVerify } from "./ledger-commands.ts";
 import { MediaMigrate } from "./migrate-commands.ts";
+import { MediaQuarantine } from "./quarantine-commands.ts";
 import { MediaQuota } from "./quota-commands.ts";
 import { MediaReprocess } from "./reprocess-commands.ts";
 import { MediaList, MediaShow, MediaUsage } from "./usage-commands.ts";
@@ -21,6 +22,7 @@ export const media: Feature = {
     "media:show": MediaShow,
     "media:verify": MediaVerify,
     "media:migrate": MediaMigrate,
+    "media:quarantine": MediaQuarantine,
     "media:quota": MediaQuota,
     "media:reprocess": MediaReprocess,
     "media:remove-orphans": MediaRemoveOrphans,

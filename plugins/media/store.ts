@@ -24,6 +24,8 @@ export interface MediaTable {
   animated: Generated<boolean>;
   attempts: Generated<number>;
   attempted_at: Date | null;
+  /** Its decoding has begun, and nobody has said how it ended. */
+  in_hand: Generated<boolean>;
   failure_code: string | null;
   failure_message: string | null;
   created_at: Generated<Date>;
@@ -90,15 +92,18 @@ export async function lockMedium(tx: Tx, id: string): Promise<Pick<MediumRow, "s
   return tx.selectFrom("media").select(["state", "owner_id"]).where("id", "=", id).forUpdate().executeTakeFirst();
 }
 
-export async function noteAttempt(db: Db, id: string, attempt: number): Promise<void> {
-  await db.updateTable("media").set({ attempts: attempt, attempted_at: sql`now()` }).where("id", "=", id).execute();
-}
-
 export async function markReady(tx: Tx, id: string, ready: ReadyMedium): Promise<void> {
   const { renditions, ...medium } = ready;
   await tx
     .updateTable("media")
-    .set({ ...medium, state: "ready", failure_code: null, failure_message: null, finished_at: sql`now()` })
+    .set({
+      ...medium,
+      state: "ready",
+      in_hand: false,
+      failure_code: null,
+      failure_message: null,
+      finished_at: sql`now()`,
+    })
     .where("id", "=", id)
     .execute();
   await tx

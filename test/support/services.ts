@@ -10,7 +10,7 @@ import type { Service } from "./services/service.ts";
 
 interface Test {
   teardown(end: () => unknown): void;
-  pass(message: string, extra: { skip: string }): unknown;
+  pass(message: string, options: { skip: true }): unknown;
 }
 
 /** `own`: a server of this test alone, which it may pause, kill and restart, whatever the environment names. */
@@ -181,7 +181,7 @@ async function serverOf(t: Test, service: Service, own: boolean): Promise<{ url:
   if (!program) {
     const message = `${service.name} is not installed: npm run services -- install ${service.name}`;
     if (process.env.CI === "true") throw new Error(message);
-    t.pass(service.name, { skip: message });
+    t.pass(message, { skip: true });
     return undefined;
   }
   if (own) {

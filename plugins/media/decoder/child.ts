@@ -15,13 +15,13 @@ process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 const decoder = import("./render.ts");
 
 process.on("message", (request: RenderRequest) => {
-  process.send?.({ outcome: "accepted" } satisfies RenderReply);
   void answer(request).then((reply) => process.send?.(reply));
 });
 
 async function answer({ inputPath, outputDir, maxPixels }: RenderRequest): Promise<RenderReply> {
   try {
     const { renderPicture } = await decoder;
+    process.send?.({ outcome: "accepted" } satisfies RenderReply);
     return { outcome: "rendered", rendered: await renderPicture(inputPath, outputDir, { maxPixels }) };
   } catch (error) {
     if (error instanceof PictureError) return { outcome: "refused", code: error.code, detail: error.detail };

@@ -42,6 +42,7 @@ export const FAILURES = {
   PICTURE_FORMAT_UNSUPPORTED: "The file is not a picture of a supported format.",
   PICTURE_TIMEOUT: "The picture took too long to process.",
   DECODER_CRASHED: "The picture could not be processed.",
+  PICTURE_QUARANTINED: "The picture stopped the server's decoder again and again, and is not tried any more.",
   PROCESSING_FAILED: "The server failed on the picture. Its operator can try it again.",
 } as const;
 
@@ -67,7 +68,7 @@ export class PictureError extends Error {
 export type RenderRequest = { inputPath: string; outputDir: string } & RenderLimits;
 
 /**
- * Child to parent: `accepted` before it opens the file, then one of the others. `broken` is no fault of the picture:
+ * Child to parent: `accepted` when its decoder is loaded, before it opens the file; then one of the others. `broken` is no fault of the picture:
  * a full disk, a file that is not there. Its `code` is the system's (ENOSPC) or "".
  */
 export type RenderReply =
