@@ -96,7 +96,7 @@ t.test("wrong usage", async (t) => {
   const env = { TINTYPE_DATA_DIR: await temporaryFolder(t), TINTYPE_DATABASE_URL: "postgres://127.0.0.1:1/none" };
   const refused = async (expected: number, line: string, settings: Record<string, string> = {}) => {
     const { error } = await tintype(["media", ...line.split(" ")], { ...env, ...settings }, expected);
-    t.match(error.message, expected === 2 ? /--to|same store/ : /media\.migrate_from/, line);
+    t.match(error.message, expected === 2 ? /flag to|same store/ : /media\.migrate_from/, line);
   };
   await Promise.all([
     refused(2, "migrate --from s3"),
