@@ -4,6 +4,9 @@ import { postForm } from "../support/client.ts";
 import { startKilling } from "../support/kills.ts";
 import { startServer, waitFor } from "../support/server.ts";
 
+// Dozens of processes are started and killed.
+t.setTimeout(1_200_000);
+
 const { assertNothingLeft, client, databaseUrl, env, keys, missed, photo, publishAll, sql, startWorker } =
   await startKilling(t);
 const kept = (await keys()).length;

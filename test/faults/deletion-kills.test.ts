@@ -3,6 +3,9 @@ import { tintype } from "../support/backup.ts";
 import { type Step, startKilling } from "../support/kills.ts";
 import { waitFor } from "../support/server.ts";
 
+// Dozens of processes are started and killed.
+t.setTimeout(1_200_000);
+
 const { assertNothingLeft, client, env, keys, killAt, missed, photo, publishAll, sql, startWorker } =
   await startKilling(t);
 
