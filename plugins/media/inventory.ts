@@ -47,7 +47,7 @@ export async function takeInventory(options: {
   progress: Progress;
 }): Promise<Inventory> {
   const { db, session, media, age, signal, progress } = options;
-  await sql`CREATE TEMP TABLE known_objects (key text, bytes bigint, sha256 bytea, since timestamptz)`.execute(session);
+  await sql`CREATE TEMP TABLE known_objects (key text, bytes bigint, since timestamptz)`.execute(session);
   await sql`CREATE TEMP TABLE found_objects (key text, bytes bigint, modified_at timestamptz)`.execute(session);
   const { rows } = await sql<{ cutoff: Date }>`
     SELECT clock_timestamp() - ${age} * interval '1 millisecond' AS cutoff`.execute(session);
@@ -60,9 +60,7 @@ export async function takeInventory(options: {
     await sql`
       INSERT INTO known_objects SELECT * FROM unnest(
         ${batch.map(({ key }) => key)}::text[], ${batch.map(({ bytes }) => bytes)}::bigint[],
-        ${batch.map(({ sha256 }) => sha256)}::bytea[], ${batch.map(({ since }) => since)}::timestamptz[])`.execute(
-      session,
-    );
+        ${batch.map(({ since }) => since)}::timestamptz[])`.execute(session);
     known += batch.length;
     progress(`rows: ${known} objects known`);
   }
