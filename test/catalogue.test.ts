@@ -38,7 +38,7 @@ const PINNED = `
 413 BODY_TOO_LARGE The body is larger than this route takes.
 413 FILE_TOO_LARGE {name} is larger than the {limit} that a picture may have.
 413 UPLOAD_TOO_LARGE The whole upload is larger than {limit}.
-415 UNSUPPORTED_FORMAT {name} is of a kind that is not taken here ({seen}). Send JPEG, PNG, WebP, GIF or AVIF.
+415 UNSUPPORTED_FORMAT {name} is of a kind that is not taken here ({seen}). Send JPEG, PNG, WebP, GIF, AVIF or HEIC.
 415 UNSUPPORTED_MEDIA_TYPE Send {expected}.
 422 CANNOT_BLOCK_SELF You cannot block yourself.
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.

@@ -10,7 +10,7 @@ export const uploadTooLarge = defineError("UPLOAD_TOO_LARGE", 413, "The whole up
 export const unsupportedFormat = defineError(
   "UNSUPPORTED_FORMAT",
   415,
-  "{name} is of a kind that is not taken here ({seen}). Send JPEG, PNG, WebP, GIF or AVIF.",
+  "{name} is of a kind that is not taken here ({seen}). Send JPEG, PNG, WebP, GIF, AVIF or HEIC.",
 );
 export const emptyFile = defineError("EMPTY_FILE", 422, "{name} is empty.");
 export const tooManyPixels = defineError(

@@ -2,6 +2,7 @@
  * Tells what an uploaded file is from its first bytes, in the server's own process: plain JavaScript that reads
  * within the bounds of the buffer, never throws and takes time in proportion to its length at most.
  */
+import { readHeif } from "./heif.ts";
 
 const CONTENT_TYPES = {
   jpeg: "image/jpeg",
@@ -9,6 +10,7 @@ const CONTENT_TYPES = {
   webp: "image/webp",
   gif: "image/gif",
   avif: "image/avif",
+  heic: "image/heic",
 } as const;
 
 export type PictureFormat = keyof typeof CONTENT_TYPES;
@@ -47,16 +49,19 @@ const SIGNATURES: readonly (readonly [bytes: string, words: string])[] = [
   ["MZ", "program"],
 ];
 
-/** ISO media files name themselves by brands; the first that is known decides. */
+/** ISO media files name themselves by brands. */
+const AVIF_BRANDS = ["avif", "avis"];
+const HEIC_BRANDS = ["heic", "heix", "heim", "heis", "hevc", "hevx"];
+/** Says only that there are pictures; the codec is told further in. */
+const ANY_PICTURE_BRANDS = ["mif1", "mif2", "mif3", "msf1"];
+
+/** The codecs that a HEIF file is taken with. */
+const HEIF_FORMATS: Readonly<Record<string, PictureFormat>> = { HEVC: "heic", AV1: "avif" };
+
+/** Of the other brands the first that is known decides. */
 const BRANDS: readonly (readonly [brand: string, words: string])[] = [
-  ["heic", "HEIC picture"],
-  ["heix", "HEIC picture"],
-  ["heim", "HEIC picture"],
-  ["heis", "HEIC picture"],
-  ["hevc", "HEIC picture"],
-  ["hevx", "HEIC picture"],
-  ["mif1", "HEIC picture"],
-  ["msf1", "HEIC picture"],
+  ["avci", "HEIF picture of AVC"],
+  ["jpeg", "HEIF picture of JPEG"],
   ["crx ", "camera's raw picture"],
   ["qt  ", "QuickTime video"],
   ["M4A ", "MP4 sound"],
@@ -64,8 +69,10 @@ const BRANDS: readonly (readonly [brand: string, words: string])[] = [
 
 /** No more of a text is looked at for its first tag. */
 const TEXT_BYTES = 1024;
+/** No more of a HEIF file is looked at for its codec, so that the answer does not depend on how much has come yet. */
+const CODEC_BYTES = 4096;
 
-/** Tells a file by its content; `head` are its first bytes, 1 KB being enough for what can be told. */
+/** Tells a file by its content; `head` are its first bytes, 4 KB being enough for what can be told. */
 export function sniffPicture(head: Buffer): Sniffed {
   const start = head.toString("latin1", 0, 16);
   if (start.startsWith("\xff\xd8\xff")) return picture("jpeg");
@@ -76,11 +83,7 @@ export function sniffPicture(head: Buffer): Sniffed {
     if (kind === "WEBP") return picture("webp");
     return { unsupported: kind === "AVI " ? "AVI video" : kind === "WAVE" ? "WAV sound" : "unknown file" };
   }
-  if (start.slice(4, 8) === "ftyp") {
-    const brands = brandsOf(head);
-    if (brands.includes("avif") || brands.includes("avis")) return picture("avif");
-    return { unsupported: BRANDS.find(([brand]) => brands.includes(brand))?.[1] ?? "MP4 video" };
-  }
+  if (start.slice(4, 8) === "ftyp") return sniffIsoMedia(head);
   if (head.length === 0) return { unsupported: "empty file" };
   const words = SIGNATURES.find(([bytes]) => start.startsWith(bytes))?.[1];
   return { unsupported: words ?? textOf(head) ?? "unknown file" };
@@ -95,6 +98,18 @@ export function readDimensions(head: Buffer, format: PictureFormat): { width: nu
   return found && found.width > 0 && found.height > 0 ? found : null;
 }
 
+/** Whether a PNG has further frames (APNG): `acTL` stands before the pixels. */
+export function isAnimatedPng(head: Buffer): boolean {
+  let at = 8;
+  while (at + 8 <= head.length) {
+    const type = head.toString("latin1", at + 4, at + 8);
+    if (type === "acTL") return at + 12 <= head.length && head.readUInt32BE(at + 8) > 1;
+    if (type === "IDAT") return false;
+    at += 12 + head.readUInt32BE(at);
+  }
+  return false;
+}
+
 type Dimensions = { width: number; height: number };
 
 const READERS: Record<PictureFormat, (head: Buffer) => Dimensions | null> = {
@@ -105,11 +120,25 @@ const READERS: Record<PictureFormat, (head: Buffer) => Dimensions | null> = {
       : null,
   gif: (head) => (head.length >= 10 ? { width: head.readUInt16LE(6), height: head.readUInt16LE(8) } : null),
   webp: webpDimensions,
-  avif: avifDimensions,
+  avif: (head) => readHeif(head)?.size ?? null,
+  heic: (head) => readHeif(head)?.size ?? null,
 };
 
 function picture(format: PictureFormat): Sniffed {
   return { format, contentType: CONTENT_TYPES[format] };
+}
+
+function sniffIsoMedia(head: Buffer): Sniffed {
+  const brands = brandsOf(head);
+  const has = (known: readonly string[]) => known.some((brand) => brands.includes(brand));
+  if (has(AVIF_BRANDS)) return picture("avif");
+  if (has(HEIC_BRANDS)) return picture("heic");
+  const other = BRANDS.find(([brand]) => brands.includes(brand))?.[1] ?? "MP4 video";
+  if (!has(ANY_PICTURE_BRANDS)) return { unsupported: other };
+  // Where it lies too deep to be told, the decoder finds out.
+  const codec = readHeif(head.subarray(0, CODEC_BYTES))?.codec ?? "HEVC";
+  const format = HEIF_FORMATS[codec];
+  return format ? picture(format) : { unsupported: `HEIF picture of ${codec}` };
 }
 
 /** The major brand and the compatible ones of an `ftyp` box at the start. */
@@ -170,42 +199,5 @@ function webpDimensions(head: Buffer): Dimensions | null {
       return { width: head.readUInt16LE(26) & 0x3fff, height: head.readUInt16LE(28) & 0x3fff };
     default:
       return null;
-  }
-}
-
-/** The largest `ispe` there is: thumbnails and the tiles of a grid have smaller ones of their own. */
-function avifDimensions(head: Buffer): Dimensions | null {
-  let largest: Dimensions | null = null;
-  for (const meta of boxes(head, 0, head.length, "meta")) {
-    for (const properties of boxes(head, meta.start + 4, meta.end, "iprp")) {
-      for (const container of boxes(head, properties.start, properties.end, "ipco")) {
-        for (const { start, end } of boxes(head, container.start, container.end, "ispe")) {
-          if (end - start < 12) continue;
-          const found = { width: head.readUInt32BE(start + 4), height: head.readUInt32BE(start + 8) };
-          if (!largest || found.width * found.height > largest.width * largest.height) largest = found;
-        }
-      }
-    }
-  }
-  return largest;
-}
-
-/** The contents of the boxes of one type among those that lie side by side in `start` to `end`. */
-function* boxes(head: Buffer, start: number, end: number, type: string): Generator<{ start: number; end: number }> {
-  let at = start;
-  while (at + 8 <= end) {
-    const short = head.readUInt32BE(at);
-    const long = short === 1;
-    if (long && at + 16 > end) return;
-    const size = long
-      ? head.readUInt32BE(at + 8) * 2 ** 32 + head.readUInt32BE(at + 12)
-      : short === 0
-        ? end - at
-        : short;
-    const contents = at + (long ? 16 : 8);
-    const next = at + size;
-    if (next < contents) return;
-    if (head.toString("latin1", at + 4, at + 8) === type) yield { start: contents, end: Math.min(next, end) };
-    at = next;
   }
 }

@@ -11,6 +11,7 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   "image/webp": "webp",
   "image/gif": "gif",
   "image/avif": "avif",
+  "image/heic": "heic",
 };
 
 /** What a takeout asks of a medium. */

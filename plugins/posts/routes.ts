@@ -35,7 +35,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       schema: {
         summary: "Post 1 to 10 pictures",
         description:
-          "`alt_text` is given once a medium, in the order of the media. Answered as soon as the originals are safe; the post is published when all its pictures are processed.",
+          "What `media` takes, as a client's `accept`: `image/jpeg,image/png,image/webp,image/gif,image/avif,image/heic,image/heif`. `alt_text` is given once a medium, in the order of the media. Answered as soon as the originals are safe; the post is published when all its pictures are processed.",
         tags,
         response: { 202: Type.Object({ post_id: Type.String(), status: Type.Literal("processing") }) },
       },

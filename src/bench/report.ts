@@ -6,6 +6,8 @@ export interface Ratio {
   name: string;
   value: number;
   goal: number;
+  /** The goal is an upper bound; else it is a lower one. */
+  at_most?: true;
   holds: boolean;
   reference: { name: string; value: number; unit: string };
   measured: { value: number; unit: string };
@@ -18,6 +20,12 @@ export interface Report {
   /** Absolute figures of this machine at this hour, by name with their unit: for comparison, not for claims. */
   figures: Record<string, number>;
   ratios: Ratio[];
+}
+
+/** The ratio with what follows from its value and its goal. */
+export function judged(ratio: Omit<Ratio, "holds">): Ratio {
+  const { value, goal, at_most } = ratio;
+  return { ...ratio, holds: at_most ? value <= goal : value >= goal };
 }
 
 export function describeMachine(): Report["machine"] {
@@ -34,8 +42,8 @@ export function describeMachine(): Report["machine"] {
 export function formatReport({ bench, machine, figures, ratios }: Report): string {
   const figureLines = Object.entries(figures).map(([name, value]) => `  ${name.padEnd(32)} ${round(value)}`);
   const ratioLines = ratios.map(
-    ({ name, value, goal, holds, measured, reference }) =>
-      `  ${name.padEnd(32)} ${round(value)}  goal ${goal}  ${holds ? "holds" : "DOES NOT HOLD"}\n` +
+    ({ name, value, goal, at_most, holds, measured, reference }) =>
+      `  ${name.padEnd(32)} ${round(value)}  goal ${at_most ? "≤ " : ""}${goal}  ${holds ? "holds" : "DOES NOT HOLD"}\n` +
       `    ${round(measured.value)} ${measured.unit} against ${round(reference.value)} ${reference.unit} of ${reference.name}`,
   );
   return [

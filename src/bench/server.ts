@@ -8,6 +8,7 @@ import { OperationError } from "../errors.ts";
 export interface BenchServer {
   /** `http://127.0.0.1:PORT` */
   url: string;
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -42,7 +43,8 @@ export async function startBenchServer(executable: string): Promise<BenchServer>
   }
   child.on("exit", () => reject(new OperationError(`the server of the bench did not start:\n${output}`)));
   try {
-    return { url: await promise, stop };
+    const url = await promise;
+    return { url, pid: child.pid ?? 0, stop };
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;

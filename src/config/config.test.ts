@@ -12,7 +12,7 @@ function valueIn(loaded: LoadedConfig, name: string): unknown {
 }
 
 t.test("without any setting", async (t) => {
-  const loaded = load();
+  const loaded = load({ machine: { cores: 3, memory: 64 * 1024 ** 3 } });
   t.same(loaded.config, {
     host: "127.0.0.1",
     port: 3000,
@@ -21,7 +21,7 @@ t.test("without any setting", async (t) => {
     features: FEATURES.known,
     registration: "open",
     database: { url: null, pool_max: 10, statement_timeout: 30_000, migrate: "auto" },
-    worker: { embedded: true, concurrency: availableParallelism(), port: null },
+    worker: { embedded: true, concurrency: 3, port: null },
     media: {
       max_photo: 20 * 1024 ** 2,
       max_pixels: 50_000_000,
@@ -64,9 +64,28 @@ t.test("without any setting", async (t) => {
     log: { level: "info", format: "json" },
     shutdown: { timeout: 20_000 },
   });
+  const here = load().config.worker.concurrency;
+  t.ok(here >= 1 && here <= availableParallelism(), `on this machine ${here}`);
   t.ok(Check(ConfigSchema, loaded.config));
   t.same(loaded.sources, Object.fromEntries(settings().map(({ name }) => [name, "default"])));
   t.same([loaded.file, loaded.warnings], [null, []]);
+});
+
+t.test("as many decoders as cores and memory have room for", async (t) => {
+  const GIB = 1024 ** 3;
+  for (const [cores, memory, decoder_memory, expected] of [
+    [8, 64 * GIB, "1gb", 8],
+    [8, 8 * GIB, "1gb", 6],
+    [8, 8 * GIB, "2gb", 3],
+    [8, 0.5 * GIB, "1gb", 1],
+    [2000, 4096 * GIB, "1gb", 1024],
+  ] as const) {
+    const env = { TINTYPE_MEDIA_DECODER_MEMORY: decoder_memory };
+    const { config } = load({ env, machine: { cores, memory } });
+    t.equal(config.worker.concurrency, expected, `${cores} cores, ${memory} bytes`);
+  }
+  const asked = load({ env: { TINTYPE_WORKER_CONCURRENCY: "7" }, machine: { cores: 2, memory: GIB } });
+  t.equal(asked.config.worker.concurrency, 7, "unless the operator says so");
 });
 
 t.test("every setting", async (t) => {

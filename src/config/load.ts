@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
-import { availableParallelism } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { dirname, resolve } from "node:path";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { Check } from "typebox/schema";
@@ -24,6 +24,8 @@ export interface LoadOptions {
   configFile?: string;
   /** The user that the process runs as, 0 being root. Default: the process's own. */
   uid?: number;
+  /** What there is to work with, `memory` in bytes. Default: what the process may use of its machine or container. */
+  machine?: { cores: number; memory: number };
   /** Whether the log goes to a terminal. Default: whether standard error is one. */
   terminal?: boolean;
 }
@@ -55,6 +57,8 @@ interface Findings {
 }
 
 const DEFAULT_FILE = "tintype.toml";
+/** Of the memory for decoders; the rest is for the server, the embedded Postgres and the system. */
+const DECODERS_SHARE = 0.75;
 
 /**
  * Reads the configuration: flags before environment before file before defaults.
@@ -282,7 +286,7 @@ function format(name: string, value: unknown): string {
 
 /** Fills in what follows from other settings and from the machine. */
 function deriveDefaults(values: Map<string, unknown>, options: LoadOptions): void {
-  const { uid = process.getuid?.(), terminal = process.stderr.isTTY === true } = options;
+  const { uid = process.getuid?.(), terminal = process.stderr.isTTY === true, machine = ownMachine() } = options;
   const { known, core } = options.features;
   const chosen = values.get("features");
   const derive = (name: string, value: unknown) => values.set(name, values.get(name) ?? value);
@@ -293,13 +297,20 @@ function deriveDefaults(values: Map<string, unknown>, options: LoadOptions): voi
   derive("public_url", defaultPublicUrl(String(values.get("host")), Number(values.get("port"))));
   derive("data_dir", uid === 0 ? "/var/lib/tintype" : "tintype-data");
   derive("worker.embedded", values.get("database.url") === null);
-  derive("worker.concurrency", availableParallelism());
   derive("media.store", values.get("s3.endpoint") === null ? "filesystem" : "s3");
+  const decoders = Math.floor((machine.memory * DECODERS_SHARE) / Number(values.get("media.decoder_memory")));
+  derive("worker.concurrency", Math.min(1024, Math.max(1, Math.min(machine.cores, decoders))));
   derive("log.format", terminal ? "pretty" : "json");
   values.set(
     "features",
     known.filter((name) => core.includes(name) || !Array.isArray(chosen) || chosen.includes(name)),
   );
+}
+
+function ownMachine(): { cores: number; memory: number } {
+  // 0 where the system cannot tell, and more than there is where nothing is limited.
+  const limit = process.constrainedMemory() || Number.POSITIVE_INFINITY;
+  return { cores: availableParallelism(), memory: Math.min(limit, totalmem()) };
 }
 
 function assemble(values: ReadonlyMap<string, unknown>): Config {

@@ -11,7 +11,7 @@ export const media = section("Uploads and pictures.", {
   }),
   max_pixels: integer({
     description:
-      "A picture of more pixels (width × height) is refused: each takes 4 bytes of memory while it is decoded.",
+      "A picture of more pixels (width × height) is refused: each takes 4 bytes of memory while it is decoded, and 12 where the file is HEIC.",
     default: "50000000",
     minimum: 1,
     maximum: 1_000_000_000,

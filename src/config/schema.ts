@@ -105,9 +105,11 @@ export const ConfigSchema = Type.Object({
       otherwise: "`true` with the embedded Postgres, else `false`",
     }),
     concurrency: integer({
-      description: "How many jobs one process works on at a time; each picture being decoded keeps a core busy.",
+      description:
+        "How many jobs one process works on at a time; each picture being decoded keeps a core busy and may take `media.decoder_memory`.",
       default: null,
-      otherwise: "the number of cores",
+      otherwise:
+        "the number of cores, but no more than `media.decoder_memory` goes into three quarters of the memory (the container's, where it is limited), and at least 1",
       minimum: 1,
       maximum: 1024,
     }),

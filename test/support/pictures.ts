@@ -3,8 +3,9 @@
  * so that a turned, mirrored or cut picture shows; a gradient, so that a lost bit depth shows; grain, so that files
  * have the size of photos.
  */
-import { crc32, deflateSync } from "node:zlib";
+import { deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
+import { pngChunk } from "./containers.ts";
 
 export type PictureOptions = {
   format?: "jpeg" | "png" | "webp" | "gif" | "avif" | "tiff";
@@ -115,6 +116,27 @@ export async function colourAt(file: Buffer, x: number, y: number): Promise<[num
   return [data[at] ?? 0, data[at + 1] ?? 0, data[at + 2] ?? 0, data[at + 3] ?? 0];
 }
 
+/** The corners of a picture's file that do not have their colour, in words. */
+export async function wrongCorners(file: Buffer, within = 30): Promise<string[]> {
+  const places = [
+    ["topLeft", 0.2, 0.2],
+    ["topRight", 0.8, 0.2],
+    ["bottomLeft", 0.2, 0.8],
+    ["bottomRight", 0.8, 0.8],
+  ] as const;
+  const wrong: string[] = [];
+  for (const [corner, x, y] of places) {
+    const colour = await colourAt(file, x, y);
+    if (!isNear(colour, CORNERS[corner], within)) wrong.push(`${corner}: ${colour}`);
+  }
+  return wrong;
+}
+
+/** Whether no value is further than `within` from the one that is expected in its place. */
+export function isNear(actual: readonly number[], expected: readonly number[], within: number): boolean {
+  return expected.every((value, i) => Math.abs(value - (actual[i] ?? Number.NaN)) <= within);
+}
+
 /** How far two files' pixels are apart: the mean over all values, 0 to 255. Infinity where their sizes differ. */
 export async function difference(one: Buffer, other: Buffer): Promise<number> {
   const [a, b] = await Promise.all(
@@ -211,13 +233,4 @@ function encoded(image: Sharp, format: string, { quality = 85, progressive = fal
     default:
       return image.tiff().toBuffer();
   }
-}
-
-function pngChunk(type: string, content: Buffer): Buffer {
-  const body = Buffer.concat([Buffer.from(type, "latin1"), content]);
-  const framed = Buffer.alloc(body.length + 8);
-  framed.writeUInt32BE(content.length, 0);
-  body.copy(framed, 4);
-  framed.writeUInt32BE(crc32(body), body.length + 4);
-  return framed;
 }
