@@ -24,6 +24,8 @@ export interface Inventory {
   known: number;
   found: number;
   found_bytes: number;
+  /** Those of the suspects that no row stood for. */
+  unknown: number;
   suspects(): AsyncGenerator<Suspect[]>;
   /** Objects that are there in the right size: of each `share`, and at least `least` of them if there are so many. */
   sample(share: number, least: number): AsyncGenerator<string[]>;
@@ -45,7 +47,7 @@ export async function takeInventory(options: {
   progress: Progress;
 }): Promise<Inventory> {
   const { db, session, media, age, signal, progress } = options;
-  await sql`CREATE TEMP TABLE known_objects (key text, bytes bigint, sha256 bytea, since timestamptz)`.execute(session);
+  await sql`CREATE TEMP TABLE known_objects (key text, bytes bigint, since timestamptz)`.execute(session);
   await sql`CREATE TEMP TABLE found_objects (key text, bytes bigint, modified_at timestamptz)`.execute(session);
   const { rows } = await sql<{ cutoff: Date }>`
     SELECT clock_timestamp() - ${age} * interval '1 millisecond' AS cutoff`.execute(session);
@@ -58,9 +60,7 @@ export async function takeInventory(options: {
     await sql`
       INSERT INTO known_objects SELECT * FROM unnest(
         ${batch.map(({ key }) => key)}::text[], ${batch.map(({ bytes }) => bytes)}::bigint[],
-        ${batch.map(({ sha256 }) => sha256)}::bytea[], ${batch.map(({ since }) => since)}::timestamptz[])`.execute(
-      session,
-    );
+        ${batch.map(({ since }) => since)}::timestamptz[])`.execute(session);
     known += batch.length;
     progress(`rows: ${known} objects known`);
   }
@@ -79,19 +79,20 @@ export async function takeInventory(options: {
   progress("comparing");
   await sql`ANALYZE known_objects, found_objects`.execute(session);
 
+  await sql`
+    CREATE TEMP TABLE suspects AS
+    SELECT row_number() OVER ()::int AS place, key, known.key IS NOT NULL AS known, found.bytes AS found_bytes
+    FROM known_objects known FULL JOIN found_objects found USING (key)
+    WHERE CASE WHEN known.key IS NULL THEN found.modified_at <= ${cutoff}
+          ELSE known.since <= ${cutoff} AND found.bytes IS DISTINCT FROM known.bytes END`.execute(session);
+  const counted = await sql<{ n: number }>`SELECT count(*)::int AS n FROM suspects WHERE NOT known`.execute(session);
+
   return {
     known,
     found,
     found_bytes: foundBytes,
-    async *suspects() {
-      await sql`
-        CREATE TEMP TABLE suspects AS
-        SELECT row_number() OVER ()::int AS place, key, known.key IS NOT NULL AS known, found.bytes AS found_bytes
-        FROM known_objects known FULL JOIN found_objects found USING (key)
-        WHERE CASE WHEN known.key IS NULL THEN found.modified_at <= ${cutoff}
-              ELSE known.since <= ${cutoff} AND found.bytes IS DISTINCT FROM known.bytes END`.execute(session);
-      yield* pages<Suspect>(session, "suspects");
-    },
+    unknown: counted.rows[0]?.n ?? 0,
+    suspects: () => pages<Suspect>(session, "suspects"),
     async *sample(share, least) {
       const enough = Math.max(share, least / Math.max(known, 1));
       await sql`

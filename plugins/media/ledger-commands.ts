@@ -81,13 +81,17 @@ export class MediaRemoveOrphans extends LedgerCommand {
   static override flags = {
     "older-than": olderThan,
     "dry-run": Flags.boolean({ description: "only say how many would be removed", default: false }),
+    force: Flags.boolean({
+      description: "also where they are more than half of all objects, as with the database of another service",
+      default: false,
+    }),
   };
 
   override async run(): Promise<unknown> {
     const { flags } = await this.parse(MediaRemoveOrphans);
     const dryRun = flags["dry-run"];
     const { removeOrphans } = await import("./orphans.ts");
-    const report = await this.ledger(flags, (given) => removeOrphans({ ...given, dryRun }));
+    const report = await this.ledger(flags, (given) => removeOrphans({ ...given, dryRun, force: flags.force }));
     const { removed, bytes, kept_for_backup } = report;
     this.log(
       `${dryRun ? "Would remove" : "Removed"} ${removed} ${removed === 1 ? "object" : "objects"}, ${bytes} bytes.`,

@@ -3,12 +3,15 @@ import { explainFailure } from "../../src/backup/failure.ts";
 import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
 import { openSession } from "../../src/db/session.ts";
+import { OperationError } from "../../src/errors.ts";
 import { type Suspect, takeInventory } from "./inventory.ts";
 import { standingOf } from "./standing.ts";
 import type { LedgerWork } from "./verify.ts";
 
 /** Looks at the store at once. */
 const AT_ONCE = 8;
+/** So many orphans, if they are most of what there is, are no leftovers. */
+const MANY = 100;
 
 export interface Removal {
   /** Objects, and their bytes; with a dry run those that would be removed. */
@@ -22,9 +25,14 @@ export interface Removal {
 /**
  * Removes objects that no row stands for: what processes left that were killed, or stores that answered too late. Each
  * is looked at again right before. It may be ended at any moment and run again, also twice at once.
- * @throws DependencyError when the store, or Postgres, is not there.
+ * @param force also where they are most of what there is: as with the database of another service.
+ * @throws OperationError where they are, without `force`; DependencyError when the store, or Postgres, is not there.
  */
-export async function removeOrphans({ dryRun, ...work }: LedgerWork & { dryRun: boolean }): Promise<Removal> {
+export async function removeOrphans({
+  dryRun,
+  force,
+  ...work
+}: LedgerWork & { dryRun: boolean; force: boolean }): Promise<Removal> {
   const { context, connection, signal, progress } = work;
   const { db, media } = context;
   const started = performance.now();
@@ -32,6 +40,12 @@ export async function removeOrphans({ dryRun, ...work }: LedgerWork & { dryRun: 
   const session = openSession(connection, "tintype media");
   try {
     const inventory = await takeInventory({ ...work, db, media, session });
+    const { found, unknown } = inventory;
+    if (!dryRun && !force && unknown > MANY && unknown > found / 2) {
+      throw new OperationError(`no row stands for ${unknown} of the ${found} objects`, {
+        hint: "Is this the database of that store? If so, say --force; look at it first with --dry-run.",
+      });
+    }
     for await (const suspects of inventory.suspects()) {
       signal.throwIfAborted();
       const { orphans, kept } = await orphansAmong(context, suspects);

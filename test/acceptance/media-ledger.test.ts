@@ -250,6 +250,16 @@ t.test("what somebody is still at is no orphan", async (t) => {
   t.match(await removeOrphans("--older-than", "0s"), { removed: 5, bytes: 50 });
 });
 
+t.test("most of what there is is not removed by mistake", async (t) => {
+  const before = await keys();
+  for (let n = 0; n < 120; n++) await putStray(original(randomUUID()));
+  const { error } = await tintype(["media", "remove-orphans", "--older-than", "0s"], env, 1);
+  t.match(error, { message: /120 of the \d+ objects/, hint: /--force/ });
+  t.equal((await removeOrphans("--older-than", "0s", "--dry-run")).removed, 120);
+  t.equal((await removeOrphans("--older-than", "0s", "--force")).removed, 120);
+  t.same(await keys(), before);
+});
+
 t.test("while a backup runs, objects of media that are there stay", async (t) => {
   const old = await putStray(rendition(one, "an-old-version/large"));
   const ownerless = await putStray(original(randomUUID()));
