@@ -16,5 +16,7 @@ CREATE TABLE decode_crashes (
 
 CREATE INDEX decode_crashes_last_idx ON decode_crashes (last_at) WHERE NOT quarantined;
 
--- Its decoding has begun, and nobody has said how it ended.
-ALTER TABLE media ADD COLUMN in_hand boolean NOT NULL DEFAULT false;
+-- The worker process that has begun to decode it; null when nobody has, and once it has been said how that ended.
+ALTER TABLE media ADD COLUMN in_hand_of uuid;
+
+CREATE INDEX media_in_hand_idx ON media (in_hand_of) WHERE in_hand_of IS NOT NULL;

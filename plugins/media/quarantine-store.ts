@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { type Generated, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 
@@ -39,21 +40,25 @@ export async function quarantinedOf(db: Db, hashes: readonly Buffer[]): Promise<
   return rows.map((row) => row.sha256);
 }
 
+/** This process, as others know it by what it had in hand. */
+const WORKER = randomUUID();
+
 /**
- * Notes a try, and that the medium is in hand from now on.
+ * Notes a try, and that the medium is in this worker's hand from now on.
  * @returns whether its content has come into quarantine meanwhile: then it is not in hand, and must not be decoded.
  */
 export async function takeInHand(db: Db, mediumId: string, attempt: number): Promise<{ quarantined: boolean }> {
-  const { rows } = await sql<{ in_hand: boolean }>`
-    UPDATE media SET attempts = ${attempt}, attempted_at = now(), in_hand = NOT EXISTS (
-      SELECT FROM decode_crashes WHERE decode_crashes.sha256 = media.sha256 AND quarantined)
-    WHERE id = ${mediumId} RETURNING in_hand`.execute(db);
-  return { quarantined: rows[0]?.in_hand === false };
+  const { rows } = await sql<{ quarantined: boolean }>`
+    UPDATE media SET attempts = ${attempt}, attempted_at = now(), in_hand_of = CASE WHEN EXISTS (
+      SELECT FROM decode_crashes WHERE decode_crashes.sha256 = media.sha256 AND quarantined
+    ) THEN NULL ELSE ${WORKER}::uuid END
+    WHERE id = ${mediumId} RETURNING in_hand_of IS NULL AS quarantined`.execute(db);
+  return { quarantined: rows[0]?.quarantined === true };
 }
 
 /** Of a try that ended without renditions. */
 export async function putOutOfHand(db: Db, mediumId: string): Promise<void> {
-  await db.updateTable("media").set({ in_hand: false }).where("id", "=", mediumId).execute();
+  await db.updateTable("media").set({ in_hand_of: null }).where("id", "=", mediumId).execute();
 }
 
 /** Counts a decoder that the content cost. @returns whether it is in quarantine now. */
@@ -67,14 +72,21 @@ export async function countCrash(db: Db, sha256: Buffer, reason: string): Promis
 }
 
 /**
- * The worker that had the medium in hand is gone: counts that against the content, once.
- * @returns undefined when it was in nobody's hand.
+ * The worker that had the medium in hand is gone: counts that against the content, once for all media of that content
+ * that this worker had.
+ * @returns undefined when it was in nobody's hand, or has been counted.
  */
 export async function countLoss(db: Db, mediumId: string): Promise<Suspicion | undefined> {
   const { rows } = await sql<Suspicion>`
-    WITH lost AS (UPDATE media SET in_hand = false WHERE id = ${mediumId} AND in_hand RETURNING sha256)
+    WITH lost AS (
+      SELECT sha256, in_hand_of FROM media WHERE id = ${mediumId} AND in_hand_of IS NOT NULL
+    ), locked AS (
+      SELECT media.id FROM media JOIN lost USING (in_hand_of, sha256) ORDER BY media.id FOR UPDATE OF media
+    ), counted AS (
+      UPDATE media SET in_hand_of = NULL FROM locked WHERE media.id = locked.id RETURNING media.id, sha256
+    )
     INSERT INTO decode_crashes AS known (sha256, losses, reason)
-      SELECT sha256, 1, 'its worker was killed' FROM lost
+      SELECT sha256, 1, 'its worker was killed' FROM counted WHERE id = ${mediumId}
     ON CONFLICT (sha256) DO UPDATE
       SET losses = known.losses + 1, reason = excluded.reason, last_at = clock_timestamp()
     RETURNING quarantined, reason`.execute(db);

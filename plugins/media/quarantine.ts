@@ -13,7 +13,7 @@ import { PictureError, type PictureErrorCode } from "./decoder/protocol.ts";
 import { countCrash, countLoss, suspicionOf } from "./quarantine-store.ts";
 import type { MediumRow } from "./store.ts";
 
-type InHand = Pick<MediumRow, "id" | "sha256" | "in_hand" | "attempts">;
+type InHand = Pick<MediumRow, "id" | "sha256" | "in_hand_of" | "attempts">;
 
 /**
  * Asked before a medium is decoded. One that is in hand still, by an earlier try, was cut off with its worker; in the
@@ -21,7 +21,7 @@ type InHand = Pick<MediumRow, "id" | "sha256" | "in_hand" | "attempts">;
  * @returns whether it is a suspect. @throws PictureError for one in quarantine.
  */
 export async function mayBeDecoded(db: Db, medium: InHand, attempt: number): Promise<boolean> {
-  if (medium.in_hand && attempt > medium.attempts) await countLoss(db, medium.id);
+  if (medium.in_hand_of !== null && attempt > medium.attempts) await countLoss(db, medium.id);
   const suspicion = await suspicionOf(db, medium.sha256);
   if (suspicion?.quarantined) throw new PictureError("PICTURE_QUARANTINED", suspicion.reason);
   return suspicion !== undefined;

@@ -24,8 +24,8 @@ export interface MediaTable {
   animated: Generated<boolean>;
   attempts: Generated<number>;
   attempted_at: Date | null;
-  /** Its decoding has begun, and nobody has said how it ended. */
-  in_hand: Generated<boolean>;
+  /** The worker process that has begun to decode it, until it is said how that ended. */
+  in_hand_of: string | null;
   failure_code: string | null;
   failure_message: string | null;
   created_at: Generated<Date>;
@@ -99,7 +99,7 @@ export async function markReady(tx: Tx, id: string, ready: ReadyMedium): Promise
     .set({
       ...medium,
       state: "ready",
-      in_hand: false,
+      in_hand_of: null,
       failure_code: null,
       failure_message: null,
       finished_at: sql`now()`,

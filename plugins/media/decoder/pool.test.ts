@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import t from "tap";
 import { bomb, largePhoto, picture, truncated } from "../../../test/support/pictures.ts";
-import { createDecoderPool, DecoderClosedError, DecoderLostError, type DecoderPoolOptions } from "./pool.ts";
+import { createDecoderPool, DecoderClosedError, type DecoderPoolOptions } from "./pool.ts";
 
 const LIMITS = { maxPixels: 50e6 };
 const dir = t.testdir();
@@ -176,21 +176,6 @@ t.test("the pool", async (t) => {
     t.ok(decoders().length <= pool.maxProcesses);
     process.kill(pid, "SIGKILL");
     await lost;
-    await pool.close();
-  });
-
-  await t.test("what stalls costs its process, and is to blame for it", async (t) => {
-    const pool = open({ timeoutMs: 5_000 });
-    const [good, stalled] = await Promise.all([stage(small), stage(slow)]);
-    await pool.render(good.input, good.output);
-    const [pid = 0] = decoders();
-    const lost = pool.render(stalled.input, stalled.output).catch((error: unknown) => error);
-    await until(() => readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(pid, fd) === stalled.input) || undefined);
-    process.kill(pid, "SIGSTOP");
-    const error = await lost;
-    t.ok(error instanceof DecoderLostError);
-    t.match(error, { code: "PICTURE_TIMEOUT", detail: "after 5000 ms" });
-    t.same(decoders(), []);
     await pool.close();
   });
 

@@ -1,7 +1,15 @@
 import type { ChildProcess } from "node:child_process";
 import type { Logger } from "pino";
 import { createPlaces, type Place } from "./places.ts";
-import { type DecoderLimits, decodeIn, endDecoder, isUsable, NotAcceptedError, startDecoder } from "./process.ts";
+import {
+  type DecoderLimits,
+  decodeIn,
+  endDecoder,
+  FILES_PER_PROCESS,
+  isUsable,
+  NotAcceptedError,
+  startDecoder,
+} from "./process.ts";
 import type { Rendered, RenderLimits, RenderRequest } from "./protocol.ts";
 
 export { DecoderBusyError, DecoderClosedError } from "./places.ts";
@@ -44,9 +52,6 @@ export type DecoderPool = {
   /** Refuses new files and those that wait, lets the running ones finish, then ends the processes. */
   close(): Promise<void>;
 };
-
-/** Native heaps fragment, so a process is replaced after so many files; a start costs 0.2 s. */
-const FILES_PER_PROCESS = 300;
 
 /** A pool of decoder processes. They are started when first needed, and replaced when they crash or are killed. */
 export function createDecoderPool(options: DecoderPoolOptions): DecoderPool {

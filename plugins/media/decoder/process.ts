@@ -21,6 +21,8 @@ export class DecoderLostError extends PictureError {}
 /** The process ended before it looked at the file, which is then not to blame. */
 export class NotAcceptedError extends PictureError {}
 
+/** Native heaps fragment, so a process is replaced after so many files; a start costs 0.2 s. */
+export const FILES_PER_PROCESS = 300;
 /**
  * A page that is first touched costs some 0.3 µs, so between two looks a process may grow by 100 MB at most. A look
  * costs 50 µs of another core.
@@ -37,21 +39,24 @@ const STDERR_CHARACTERS = 8_000;
 
 /**
  * What the kernel holds it to: RLIMIT_DATA, a line that no burst between two looks can pass (an RLIMIT_AS would count
- * the address space that V8 only sets aside); no core dumps, which would fill a disk; and where memory runs out, the
- * kernel is to kill this process and not the server. The shell becomes the process.
+ * the address space that V8 only sets aside); processor time, so that one that spins and whose parent was killed ends
+ * some day; no core dumps, which would fill a disk; and where memory runs out, the kernel is to kill this process and
+ * not the server. The shell becomes the process.
  */
-function limited(maxRssBytes: number): ForkOptions {
+function limited({ timeoutMs, maxRssBytes }: DecoderLimits): ForkOptions {
   const kilobytes = Math.ceil((maxRssBytes + RESERVED) / 1024);
-  const limits = `ulimit -d ${kilobytes}; ulimit -c 0; echo 1000 > /proc/self/oom_score_adj`;
+  // More than it can use before it is replaced.
+  const seconds = Math.ceil((2 * FILES_PER_PROCESS * timeoutMs) / 1000);
+  const limits = `ulimit -d ${kilobytes}; ulimit -t ${seconds}; ulimit -c 0; echo 1000 > /proc/self/oom_score_adj`;
   return { execPath: "/bin/sh", execArgv: ["-c", `{ ${limits}; } 2>/dev/null; exec "$0" "$@"`, process.execPath] };
 }
 
-export function startDecoder(log: Logger, { maxRssBytes }: Pick<DecoderLimits, "maxRssBytes">): ChildProcess {
+export function startDecoder(log: Logger, limits: DecoderLimits): ChildProcess {
   const child = fork(CHILD, {
     // Nothing of the server's: no secrets, no debugger's port. Two malloc arenas save 40 % of the memory.
     env: { MALLOC_ARENA_MAX: "2" },
     execArgv: [],
-    ...(process.platform === "linux" ? limited(maxRssBytes) : {}),
+    ...(process.platform === "linux" ? limited(limits) : {}),
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   let left = STDERR_CHARACTERS;
