@@ -162,7 +162,7 @@ export const s3 = section(
     timeout: duration({
       description:
         "How long the store may be silent before a call is given up. While it is out of reach an upload is refused after at most four times this.",
-      default: "3s",
+      default: "2500ms",
       minimum: "100ms",
       maximum: "1m",
     }),
