@@ -71,10 +71,10 @@ export function checkFeatureCycles(sources: readonly Source[]): Finding[] {
   }));
 }
 
-/** Acceptance tests know the product from outside only: neither they nor their helpers import any of it. */
+/** Acceptance tests, and those of faults, know the product from outside only: neither they nor their helpers import any of it. */
 export function checkAcceptanceTests(sources: readonly Source[]): Finding[] {
   const graph = importGraph(sources);
-  const tests = sources.filter((source) => source.path.startsWith("test/acceptance/"));
+  const tests = sources.filter(({ path }) => /^test\/(?:acceptance|faults)\//.test(path));
   return tests.flatMap((test) => {
     const ofPackage = test.imports.filter((imported) => /^(?:tintype(?:\/|$)|#)/.test(imported.specifier));
     const reached = [...walk(graph, test.path).keys()].filter((path) => !isOutside(path));
@@ -89,7 +89,7 @@ export function checkAcceptanceTests(sources: readonly Source[]): Finding[] {
 }
 
 const isOutside = (path: string) =>
-  /^test\/(?:acceptance|support)\//.test(path) && !path.startsWith("test/support/product/");
+  /^test\/(?:acceptance|faults|support)\//.test(path) && !path.startsWith("test/support/product/");
 
 const importOf = (source: Source, target: string | undefined) =>
   source.imports.find((imported) => imported.target === target);
