@@ -47,8 +47,8 @@ const OUTCOMES: Record<string, { code: string } | { width: number; height: numbe
   "13.avif": { width: 48, height: 48, animated: false },
   // avif: stretch of one byte
   "489.avif": { code: "PICTURE_UNREADABLE" },
-  // 10-bit avif: bits flipped
-  "391.avif": { code: "PICTURE_TOO_LARGE" },
+  // gif: field edited
+  "6883.gif": { code: "PICTURE_UNREADABLE" },
   // avif: bits flipped, field edited, another inside
   "1526.avif": { code: "PICTURE_FORMAT_UNSUPPORTED" },
 };

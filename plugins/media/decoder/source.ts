@@ -108,15 +108,17 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-const OUT_OF_MEMORY = /out of memory|memory allocation error|cannot allocate memory/i;
+/**
+ * The limit of its process, which the parent counts as it counts a kill for the memory that it took. The loaders say
+ * nearly the same of files that claim too much, which cost nothing.
+ */
+const OUT_OF_MEMORY = /vips_tracked: out of memory|Unspecified: Memory allocation error/;
 
 /** Turns what sharp says about a file into a code; what is no fault of the file is thrown as it came. */
 export function refuse(error: Error): never {
   const detail = error.message;
   if (/file is missing|permission denied/i.test(detail)) throw error;
-  // The limit of its process, which the parent counts as it counts a kill for the memory that it took. libheif says
-  // the same of files that claim too much, which cost nothing.
-  if (OUT_OF_MEMORY.test(detail) && !/security limit/i.test(detail)) throw new PictureError("DECODER_CRASHED", detail);
+  if (OUT_OF_MEMORY.test(detail)) throw new PictureError("DECODER_CRASHED", detail);
   if (/exceeds pixel limit/i.test(detail)) throw new PictureError("PICTURE_TOO_LARGE", detail);
   if (/unsupported image format|operation is blocked/i.test(detail)) {
     throw new PictureError("PICTURE_FORMAT_UNSUPPORTED", detail);
