@@ -1,5 +1,6 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import type { Logger } from "pino";
 import type { Config } from "./config/schema.ts";
 import { codeOf, diskOutage, tryWriting } from "./disk.ts";
 import { DependencyError } from "./errors.ts";
@@ -52,5 +53,47 @@ export async function assertSpace(folder: string, bytes: number): Promise<void> 
   if (!space || space.free >= bytes + SPARE) return;
   throw new DependencyError(`the disk of ${folder} is nearly full: ${space.free} bytes are free`, {
     hint: "Make space on it, or give the data dir a larger disk.",
+  });
+}
+
+/** Milliseconds after which nobody works on a folder of renditions any more: a try is long over by then. */
+const RENDER_MAX_AGE = 15 * 60_000;
+const SWEEP_INTERVAL = 60_000;
+
+/**
+ * Removes what killed processes left in the staging folder: now, and every minute. Each process does so, because the folder
+ * may be this machine's alone. @returns a function that ends it.
+ */
+export function keepStagingSwept(config: Config, log: Logger): () => void {
+  const { staging_max_age } = config.media;
+  const sweep = async () => {
+    try {
+      const files = await sweepStaging(await openStaging(config), staging_max_age);
+      if (files > 0) log.info({ staged_files: files }, "leftovers swept");
+    } catch (error) {
+      log.warn({ err: error }, "the staging folder could not be swept");
+    }
+  };
+  const timer = setInterval(sweep, Math.min(SWEEP_INTERVAL, staging_max_age)).unref();
+  void sweep();
+  return () => clearInterval(timer);
+}
+
+/** @returns how many files and folders older than `maxAge` ms were removed. */
+function sweepStaging(folder: string, maxAge: number): Promise<number> {
+  return inStaging(async () => {
+    let removed = 0;
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name);
+      const age = await stat(path).then(
+        ({ mtimeMs }) => Date.now() - mtimeMs,
+        // Another process took it away meanwhile.
+        () => 0,
+      );
+      if (age <= (name.startsWith(RENDER_PREFIX) ? RENDER_MAX_AGE : maxAge)) continue;
+      await rm(path, { recursive: true, force: true });
+      removed += 1;
+    }
+    return removed;
   });
 }

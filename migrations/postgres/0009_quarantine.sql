@@ -18,5 +18,3 @@ CREATE INDEX decode_crashes_last_idx ON decode_crashes (last_at) WHERE NOT quara
 
 -- The worker process that has begun to decode it; null when nobody has, and once it has been said how that ended.
 ALTER TABLE media ADD COLUMN in_hand_of uuid;
-
-CREATE INDEX media_in_hand_idx ON media (in_hand_of) WHERE in_hand_of IS NOT NULL;

@@ -8,10 +8,3 @@ CREATE TABLE media_quotas (
   user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
   bytes   bigint CHECK (bytes >= 0)
 );
-
--- An account's media by age, and what they take, from the index alone: lists, usage, and each upload under a quota.
-CREATE INDEX media_owner_ledger_idx ON media (owner_id, id) INCLUDE (state, bytes);
-DROP INDEX media_owner_idx;
-
--- Few, and asked for among many.
-CREATE INDEX media_failed_idx ON media (id) WHERE state = 'failed';

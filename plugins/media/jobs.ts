@@ -1,9 +1,6 @@
-import { readdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { defineJob } from "../../src/jobs/job.ts";
-import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
@@ -86,7 +83,7 @@ export const discardJob = defineJob<Context, "media.discard">({
   },
 });
 
-/** What killed processes left behind: staged files, originals without a row, and media that nobody works on any more. */
+/** What killed processes left behind: originals without a row, and media that nobody works on any more. */
 export const sweepJob = defineJob<Context, "media.sweep">({
   name: "media.sweep",
   attempts: 1,
@@ -101,17 +98,14 @@ export const sweepJob = defineJob<Context, "media.sweep">({
       import("./media.ts"),
       import("./quarantine-store.ts"),
     ]);
-    const { config } = context;
     return {
       async handle(_data, { log }) {
         const failed = await failAbandoned(context);
         const originals = await sweepPending(context);
         const removals = await resumeRemovals(context);
         await sweepCrashes(context.db);
-        const folder = await openStaging(config);
-        const files = await inStaging(() => sweepStaging(folder, config.media.staging_max_age));
-        if (failed + originals + removals + files > 0)
-          log.info({ failed_media: failed, originals, removals, staged_files: files }, "leftovers swept");
+        if (failed + originals + removals > 0)
+          log.info({ failed_media: failed, originals, removals }, "leftovers swept");
       },
     };
   },
@@ -137,23 +131,3 @@ export const sweepStoreJob = defineJob<Context, "media.sweep_store">({
     };
   },
 });
-
-/** Milliseconds after which nobody works on a folder of renditions any more: a try is long over by then. */
-const RENDER_MAX_AGE = 15 * 60_000;
-
-/** @returns how many files and folders older than `maxAge` ms were removed. */
-async function sweepStaging(folder: string, maxAge: number): Promise<number> {
-  let removed = 0;
-  for (const name of await readdir(folder)) {
-    const path = join(folder, name);
-    const age = await stat(path).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
-      // Another process took it away meanwhile.
-      () => 0,
-    );
-    if (age <= (name.startsWith(RENDER_PREFIX) ? RENDER_MAX_AGE : maxAge)) continue;
-    await rm(path, { recursive: true, force: true });
-    removed += 1;
-  }
-  return removed;
-}

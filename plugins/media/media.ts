@@ -10,7 +10,7 @@ import type { MediaUrls } from "../tickets/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 import { pictureQuarantined } from "./errors.ts";
 import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
-import { notePending, settlePending } from "./pending-store.ts";
+import { deletePending, lockPending, notePending, settlePending } from "./pending-store.ts";
 import { quarantinedOf } from "./quarantine-store.ts";
 import { requireRoom } from "./quota.ts";
 import { forgottenRemovals, insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
@@ -106,21 +106,27 @@ async function refuseQuarantined(db: Db, pictures: readonly StagedPicture[]): Pr
 }
 
 /**
- * Takes originals back whose rows could not be written. The sweeper does so again later: a store that did not answer may
- * still have completed a put after this.
+ * Takes originals back whose rows were not written. Of a commit whose answer was lost nobody knows how it ended, so it
+ * is the note that decides: who holds it knows that there is no row, and will be none. What cannot be taken back now is
+ * taken by the sweeper.
  */
 export async function discardOriginals(
-  context: Pick<Context, "media" | "log">,
+  { db, media, log }: Pick<Context, "db" | "media" | "log">,
   originals: readonly StoredOriginal[],
 ): Promise<void> {
   if (originals.length === 0) return;
   try {
-    await context.media.remove(originals.map(({ id }) => originalKey(id)));
+    await inTransaction(db, async (tx) => {
+      const ids = await lockPending(
+        tx,
+        originals.map(({ id }) => id),
+      );
+      if (ids.length === 0) return;
+      await media.remove(ids.map(originalKey));
+      await deletePending(tx, ids);
+    });
   } catch (error) {
-    context.log.warn(
-      { err: error, media: originals.map(({ id }) => id) },
-      "originals without a row wait for the sweeper",
-    );
+    log.warn({ err: error, media: originals.map(({ id }) => id) }, "originals without a row wait for the sweeper");
   }
 }
 

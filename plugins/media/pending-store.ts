@@ -18,6 +18,17 @@ export async function settlePending(tx: Tx, mediumId: string): Promise<boolean> 
   return deleted.numDeletedRows > 0n;
 }
 
+/** Those of them that have no row, held until the transaction ends; a commit that is under way is waited for. */
+export async function lockPending(tx: Tx, mediumIds: readonly string[]): Promise<string[]> {
+  const rows = await tx
+    .selectFrom("pending_originals")
+    .select("medium_id")
+    .where("medium_id", "in", mediumIds)
+    .forUpdate()
+    .execute();
+  return rows.map((row) => row.medium_id);
+}
+
 /**
  * Some that are older than `age` ms, held until the transaction ends: an upload that is settled just now is passed over,
  * and one that comes later finds its row gone.

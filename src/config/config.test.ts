@@ -75,8 +75,8 @@ t.test("as many decoders as cores and memory have room for", async (t) => {
   const GIB = 1024 ** 3;
   for (const [cores, memory, decoder_memory, expected] of [
     [8, 64 * GIB, "1gb", 8],
-    [8, 8 * GIB, "1gb", 6],
-    [8, 8 * GIB, "2gb", 3],
+    [8, 8 * GIB, "1gb", 5],
+    [8, 8 * GIB, "2gb", 2],
     [8, 0.5 * GIB, "1gb", 1],
     [2000, 4096 * GIB, "1gb", 1024],
   ] as const) {

@@ -298,7 +298,8 @@ function deriveDefaults(values: Map<string, unknown>, options: LoadOptions): voi
   derive("data_dir", uid === 0 ? "/var/lib/tintype" : "tintype-data");
   derive("worker.embedded", values.get("database.url") === null);
   derive("media.store", values.get("s3.endpoint") === null ? "filesystem" : "s3");
-  const decoders = Math.floor((machine.memory * DECODERS_SHARE) / Number(values.get("media.decoder_memory")));
+  // One of them is the side lane, which has no place of its own here: see the feature media.
+  const decoders = Math.floor((machine.memory * DECODERS_SHARE) / Number(values.get("media.decoder_memory"))) - 1;
   derive("worker.concurrency", Math.min(1024, Math.max(1, Math.min(machine.cores, decoders))));
   derive("log.format", terminal ? "pretty" : "json");
   values.set(

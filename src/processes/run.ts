@@ -7,6 +7,7 @@ import { type Feature, jobsOf } from "../feature.ts";
 import { type Phase, shutDown, stopWithParent, untilStopped } from "../lifecycle.ts";
 import { createLogger } from "../log.ts";
 import { collectProcessMetrics } from "../metrics.ts";
+import { keepStagingSwept } from "../staging.ts";
 
 /** Milliseconds that are kept for giving jobs back, and for closing the database and the embedded Postgres. */
 const RESERVED = { jobs: 2_000, closing: 5_000 };
@@ -50,8 +51,13 @@ export async function runProcess(
   };
   collectProcessMetrics();
   const deps = await openDeps({ config, log, role, features, allFeatures, onLost });
+  const stopSweeping = keepStagingSwept(config, log);
+  const close = async () => {
+    stopSweeping();
+    await deps.close();
+  };
   const phases: Phase[] = [
-    { name: "close dependencies", timeout: RESERVED.closing, reserved: RESERVED.closing, run: deps.close },
+    { name: "close dependencies", timeout: RESERVED.closing, reserved: RESERVED.closing, run: close },
   ];
   try {
     await begin({ ...deps, config, log, onStop: (phase) => phases.unshift(phase) });

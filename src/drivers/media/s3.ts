@@ -28,7 +28,8 @@ type S3Config = Pick<Config, "data_dir"> & { s3: Config["s3"] & { endpoint: stri
  * Objects in a bucket, by plain S3: no feature of one vendor's. The bucket must be there: see `prepareBucket`. Opening it
  * asks nothing of the store, so a server starts while that is down.
  *
- * Every call ends: with DependencyError after `s3.timeout` without a sign of life, and after a minute in any case. A call
+ * Every call ends: with DependencyError after `s3.timeout` without a sign of life; a put after six seconds and one a MiB,
+ * any other after a minute, in any case. A call
  * that was answered by a failure that may pass (503 SlowDown, 500, a reset) is tried again within a second.
  */
 export function openS3Store(config: S3Config): MediaStore {

@@ -1,8 +1,15 @@
 import http from "node:http";
 import https from "node:https";
 
-/** Milliseconds that a call may take in all, however alive the store is: 8 MiB at 140 KB/s. */
+/** Milliseconds that a call may take in all, however alive the store is. */
 const CALL_DEADLINE = 60_000;
+/** One that sends an object: so much, and a second a MiB. A store may answer others and take no writes. */
+const PUT_DEADLINE = 6_000;
+
+function deadlineOf({ method, headers }: http.RequestOptions): number {
+  if (method !== "PUT" || !headers || !("content-length" in headers)) return CALL_DEADLINE;
+  return PUT_DEADLINE + (Number(headers["content-length"]) / 2 ** 20) * 1_000;
+}
 
 /** The store sent nothing, and took nothing, for too long. */
 export class SilenceError extends Error {
@@ -37,7 +44,7 @@ export function createTransport(
       ...options,
       agent,
       timeout,
-      ...(download ? {} : { signal: AbortSignal.timeout(CALL_DEADLINE) }),
+      ...(download ? {} : { signal: AbortSignal.timeout(deadlineOf(options)) }),
     });
     sent.on("timeout", async () => {
       if (isAlive && (await isAlive())) sent.setTimeout(timeout);
