@@ -31,14 +31,12 @@ async function leftNothing(t: Test): Promise<void> {
 
 t.test("files that are refused at once, alone and behind a good one", async (t) => {
   const padding = Buffer.alloc(100 * KB, "x");
-  const heic = Buffer.concat([Buffer.from("\0\0\0\x18ftypheic\0\0\0\0mif1heic", "latin1"), padding]);
   const foreign: [what: string, file: Buffer, status: number, code: string][] = [
     ["an SVG", svg(), 415, "UNSUPPORTED_FORMAT"],
     ["a PDF", pdf(), 415, "UNSUPPORTED_FORMAT"],
     ["a TIFF", await picture({ format: "tiff", width: 64, height: 64 }), 415, "UNSUPPORTED_FORMAT"],
     ["HTML", Buffer.from("<!DOCTYPE html><script>alert(1)</script>"), 415, "UNSUPPORTED_FORMAT"],
     ["a long HTML", Buffer.concat([Buffer.from("<html>"), padding]), 415, "UNSUPPORTED_FORMAT"],
-    ["HEIC", heic, 415, "UNSUPPORTED_FORMAT"],
     ["a ZIP", Buffer.concat([Buffer.from("PK\x03\x04"), padding]), 415, "UNSUPPORTED_FORMAT"],
     ["text", Buffer.from("hello"), 415, "UNSUPPORTED_FORMAT"],
     ["one byte", Buffer.from([0xff]), 415, "UNSUPPORTED_FORMAT"],

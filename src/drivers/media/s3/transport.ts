@@ -8,7 +8,7 @@ const PUT_DEADLINE = 6_000;
 
 function deadlineOf({ method, headers }: http.RequestOptions): number {
   if (method !== "PUT" || !headers || !("content-length" in headers)) return CALL_DEADLINE;
-  return PUT_DEADLINE + (Number(headers["content-length"]) / 2 ** 20) * 1_000;
+  return PUT_DEADLINE + Math.ceil((Number(headers["content-length"]) / 2 ** 20) * 1_000);
 }
 
 /** The store sent nothing, and took nothing, for too long. */
