@@ -17,7 +17,7 @@ import {
 import { dirname, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { codeOf, diskOutage, tryWriting } from "../../disk.ts";
-import { DependencyError, UnreadableObjectError } from "../../errors.ts";
+import { ConfigError, DependencyError, UnreadableObjectError } from "../../errors.ts";
 import type { ByteRange, ListedObject, MediaStore } from "../../ports/media.ts";
 import { assertFolder, assertKey, isKey } from "./keys.ts";
 
@@ -41,10 +41,12 @@ const NO_CONTENT = new Set(["lost+found"]);
 /**
  * Objects as files below `root`, written by fsync and rename.
  * Beside the root lies `<root>.made`, once the store has been made: an empty root is then a disk that is not mounted.
- * @throws DependencyError when the store cannot be used, or is not there any more.
+ * @param options.make whether it is made where there never was one.
+ * @throws DependencyError when the store cannot be used, or is not there any more; ConfigError when there never was one
+ * and none is to be made.
  */
-export async function openFilesystemStore(root: string): Promise<MediaStore> {
-  await outage(() => makeOnce(root));
+export async function openFilesystemStore(root: string, { make = true }: { make?: boolean } = {}): Promise<MediaStore> {
+  await outage(() => makeOnce(root, make));
 
   const pathOf = (key: string) => {
     assertKey(key);
@@ -230,7 +232,7 @@ async function* filesBelow(root: string, folder: string): AsyncGenerator<{ path:
 }
 
 /** Makes the store where there never was one. Several processes may do so at once: whoever sees traces of another, looks again. */
-async function makeOnce(root: string): Promise<void> {
+async function makeOnce(root: string, make: boolean): Promise<void> {
   const [marker, note] = [join(root, MARKER), noteOf(root)];
   if (!(await exists(marker))) {
     const names = (await readdir(root).catch(absent)) ?? [];
@@ -241,11 +243,13 @@ async function makeOnce(root: string): Promise<void> {
       if (await exists(marker)) return;
       throw made ? notThere(root) : notEmpty(root);
     }
+    if (!make) throw neverThere(root);
     await mkdir(root, { recursive: true, mode: 0o700 });
     await writeNew(marker, MARKER_TEXT);
     await syncFile(root);
   }
-  if (!(await exists(note))) await writeNew(note, `Tintype keeps media in ${root}.\n`);
+  // A store that is only read may lie on a disk that cannot be written.
+  if (make && !(await exists(note))) await writeNew(note, `Tintype keeps media in ${root}.\n`);
 }
 
 function noteOf(root: string): string {
@@ -255,6 +259,12 @@ function noteOf(root: string): string {
 function notThere(root: string): DependencyError {
   return new DependencyError(`the media store in ${root} is not there: it has no ${MARKER}`, {
     hint: `Mount its disk again. To begin with a new, empty store instead: stop, remove ${noteOf(root)}, start.`,
+  });
+}
+
+function neverThere(root: string): ConfigError {
+  return new ConfigError(`there is no media store in ${root}`, {
+    hint: "Set TINTYPE_DATA_DIR to the data dir that has it.",
   });
 }
 
