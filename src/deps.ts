@@ -130,7 +130,10 @@ export async function openMediaStore(config: Config): Promise<MediaStore> {
 export async function openStore(config: Config, kind: Config["media"]["store"]): Promise<MediaStore> {
   const folder = await makeDataDir(config.data_dir);
   if (kind === "s3") return openS3Store(withEndpoint(config));
-  return openFilesystemStore(join(folder, "media"), { make: config.media.migrate_from !== "filesystem" });
+  return openFilesystemStore(join(folder, "media"), {
+    make: config.media.migrate_from !== "filesystem",
+    shared: config.delivery.by === "accel",
+  });
 }
 
 /** Makes what the media store needs to have been made once: the bucket. @throws ConfigError, DependencyError */
