@@ -126,10 +126,14 @@ export async function openMediaStore(config: Config): Promise<MediaStore> {
   }
 }
 
-/** One of the stores that the configuration describes. */
+/** One of the stores that the configuration describes. The one that media are moved from is not made. */
 export async function openStore(config: Config, kind: Config["media"]["store"]): Promise<MediaStore> {
   const folder = await makeDataDir(config.data_dir);
-  return kind === "s3" ? openS3Store(withEndpoint(config)) : openFilesystemStore(join(folder, "media"));
+  if (kind === "s3") return openS3Store(withEndpoint(config));
+  return openFilesystemStore(join(folder, "media"), {
+    make: config.media.migrate_from !== "filesystem",
+    shared: config.delivery.by === "accel",
+  });
 }
 
 /** Makes what the media store needs to have been made once: the bucket. @throws ConfigError, DependencyError */

@@ -12,7 +12,7 @@ export class MediaMigrate extends BaseCommand {
   static override summary = "copy all media to another store, while serving";
   static override description =
     "Before it, every `serve` and `worker` runs with the new store as `media.store` and the old one as `media.migrate_from`. Each object is read back from the new store and compared. It may be interrupted and run again, and goes on where it was. When it exits 0, unset `media.migrate_from`. The old store keeps what it has.\n\n" +
-    "Exits 1 if an object cannot be read, or is not what its row says: these are named and not copied.";
+    "Exits 1 if an object cannot be read, or is not what its row says: these are named and not copied. So it does if in the end the new store lacks an object that a row stands for, or has it in another size: these are named as missing.";
   static override examples = ["<%= config.bin %> media migrate --from filesystem --to s3"];
   static override flags = {
     from: Flags.option({ description: "the old store", options: STORES, required: true })(),
@@ -25,10 +25,11 @@ export class MediaMigrate extends BaseCommand {
     const { flags } = await this.parse(MediaMigrate);
     const { from, to, verify, damaged } = flags;
     if (from === to) this.error("--from and --to are the same store.", { exit: 2 });
-    const [{ openStore }, { copyObjects }, { hashesOf }] = await Promise.all([
+    const [{ openStore }, { copyObjects }, { hashesOf }, { missingIn }] = await Promise.all([
       import("../../src/deps.ts"),
       import("../../src/drivers/media/copying.ts"),
       import("./standing.ts"),
+      import("./moved.ts"),
     ]);
     const started = performance.now();
     const progress = createProgress();
@@ -41,13 +42,16 @@ export class MediaMigrate extends BaseCommand {
           });
         }
         const stores = await Promise.all([openStore(config, from), openStore(config, to)]);
-        const given = { config, verify, damaged, signal, progress: progress.say };
-        return copyObjects({
-          ...given,
-          from: stores[0],
-          to: stores[1],
-          hashesOf: (keys) => hashesOf(db, keys),
-        }).finally(() => Promise.all(stores.map((each) => each.close())));
+        const [old, next] = stores;
+        const work = { signal, progress: progress.say };
+        try {
+          const given = { config, verify, damaged, hashesOf: (keys: readonly string[]) => hashesOf(db, keys) };
+          const copied = await copyObjects({ ...given, ...work, from: old, to: next });
+          const { missing, keys } = await missingIn(next, { ...work, db });
+          return { ...copied, missing, keys: { ...copied.keys, missing: keys } };
+        } finally {
+          await Promise.all(stores.map((each) => each.close()));
+        }
       }),
     ).finally(progress.end);
     const { copied, copied_bytes, there, keys } = report;

@@ -1,4 +1,4 @@
-import { rm, truncate } from "node:fs/promises";
+import { mkdir, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { objectsOf, tintype } from "../support/backup.ts";
@@ -55,6 +55,18 @@ t.test("media move from files to S3 and back, while serving", async (t) => {
   t.equal((await client.request("GET", `/media/${next.media[0].id}/large.webp`)).status, 200);
   t.match(await verified(moving), { ok: true, found: 25 });
 
+  const elsewhere = { ...moving, TINTYPE_DATA_DIR: await temporaryFolder(t) };
+  const absent = await migrate(elsewhere, "filesystem", "s3", 3);
+  t.match(absent.error.hint, "TINTYPE_DATA_DIR");
+  t.same(await readdir(elsewhere.TINTYPE_DATA_DIR), [], "the old store is not made");
+  await mkdir(join(elsewhere.TINTYPE_DATA_DIR, "media"));
+  await writeFile(join(elsewhere.TINTYPE_DATA_DIR, "media", "tintype-store.txt"), "");
+  const empty = await migrate(elsewhere, "filesystem", "s3", 1);
+  t.match(empty, { copied: 0, there: 0, missing: 20 });
+  t.same(empty.keys.missing.toSorted(), Object.keys(before).toSorted());
+
+  const damaged = `originals/${cut.slice(-2)}/${cut}`;
+  await truncate(join(dataDir, "media", damaged), 100);
   // Killed in the middle of it, or at its end: whatever it had come to.
   const victim = start(["media", "migrate", "--from", "filesystem", "--to", "s3"], moving);
   await waitFor(async () => /objects: [1-9]/.test(victim.output()) || victim.process.exitCode !== null, "it to begin");
@@ -65,16 +77,14 @@ t.test("media move from files to S3 and back, while serving", async (t) => {
     "its objects to go",
   );
 
-  const damaged = `originals/${cut.slice(-2)}/${cut}`;
-  await truncate(join(dataDir, "media", damaged), 100);
   const report = await migrate(moving, "filesystem", "s3", 1, "--verify");
-  t.match(report, { damaged: 1, keys: { damaged: [damaged], unreadable: [] } });
+  t.match(report, { damaged: 1, missing: 1, keys: { damaged: [damaged], unreadable: [], missing: [damaged] } });
   t.equal(report.copied + report.there, 14);
   const { stderr } = await run(["media", "migrate", "--from", "filesystem", "--to", "s3", "--verify"], moving);
   t.match(stderr, damaged);
   t.equal((await me.request("DELETE", `/posts/${posts[2].id}`)).status, 204);
   await waitFor(async () => Object.keys(await objectsOf(dataDir)).length === 10, "the damaged to go");
-  t.match(await migrate(moving, "filesystem", "s3"), { copied: 0, there: 10, damaged: 0, gone: 0 });
+  t.match(await migrate(moving, "filesystem", "s3"), { copied: 0, there: 10, damaged: 0, gone: 0, missing: 0 });
 
   const alone = { ...both };
   await rm(join(dataDir, "media"), { recursive: true });

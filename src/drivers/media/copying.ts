@@ -16,7 +16,7 @@ const BATCH = 200;
 /** Objects under way: of a store far away, most of the time is waiting. */
 const AT_ONCE = 8;
 /** Keys that are told one by one; the others are only counted. */
-const MOST_LISTED = 10_000;
+export const MOST_LISTED = 10_000;
 
 type Fate = "copied" | "there" | "gone" | "damaged" | "unreadable";
 
@@ -27,9 +27,9 @@ export interface CopyReport {
   there: number;
   /** Those that were removed while they were copied. */
   gone: number;
-  /** Those that are not what their row says: they were not copied, unless that was asked for. */
+  /** Those that are not what their row says, in the new store neither: they were not copied, unless that was asked for. */
   damaged: number;
-  /** Those that the old store cannot read. */
+  /** Those that the old store cannot read, and that the new one does not have as their rows say. */
   unreadable: number;
   /** The keys of the damaged and the unreadable: MOST_LISTED at most. */
   keys: { damaged: string[]; unreadable: string[] };
@@ -40,7 +40,7 @@ export interface CopyReport {
  * `migratingStore`. It may be ended at any moment and run again: an object is in the new store whole or not at all.
  * @param options.hashesOf what the rows say of some objects; of those that they do not know, nothing.
  * @param options.verify compares also what is there already, by hash and not by size alone.
- * @param options.damaged copies also what is not what its row says.
+ * @param options.damaged copies also what is not what its row says, unless the new store has it as it should be.
  * @throws DependencyError when a store is not there; OperationError when the new one does not give back what it was given.
  */
 export async function copyObjects(options: {
@@ -65,6 +65,11 @@ export async function copyObjects(options: {
     const size = await to.size(key);
     const there = size === object.bytes;
     if (there && !verify) return "there";
+    /** What is right in the new store is neither replaced by what is wrong in the old one, nor told of. */
+    const isRight = async () => {
+      const sha256 = expected && size !== null ? await hashIn(to, key) : null;
+      return sha256 !== null && expected?.equals(sha256) === true;
+    };
     const folder = await openStaging(config);
     await assertSpace(folder, object.bytes);
     const path = join(folder, `migrate-${randomId()}`);
@@ -72,12 +77,13 @@ export async function copyObjects(options: {
       const sha256 = await fetchInto(from, key, path);
       if (sha256 === null) return "gone";
       if (expected && !expected.equals(sha256)) {
+        if (await isRight()) return "there";
         if (!options.damaged) return "damaged";
         tell("damaged", key);
       }
-      if (there && (await hashOf(to, key))?.equals(sha256)) return "there";
+      if (there && (await hashIn(to, key))?.equals(sha256)) return "there";
       await to.putFile(key, path);
-      const back = await hashOf(to, key);
+      const back = await hashIn(to, key);
       // Whoever removes it takes it from the old store first.
       if ((await from.size(key)) === null) {
         await to.remove([key]);
@@ -89,7 +95,7 @@ export async function copyObjects(options: {
       bytes += object.bytes;
       return "copied";
     } catch (error) {
-      if (error instanceof UnreadableObjectError) return "unreadable";
+      if (error instanceof UnreadableObjectError) return (await isRight()) ? "there" : "unreadable";
       throw error;
     } finally {
       await rm(path, { force: true });
@@ -132,10 +138,16 @@ async function fetchInto(store: MediaStore, key: string, path: string): Promise<
   return hash.digest();
 }
 
-async function hashOf(store: MediaStore, key: string): Promise<Buffer | null> {
-  const object = await store.read(key);
-  if (!object) return null;
-  const hash = createHash("sha256");
-  for await (const chunk of object.body) hash.update(chunk);
-  return hash.digest();
+/** @returns null when the object is not there, or cannot be read. */
+async function hashIn(store: MediaStore, key: string): Promise<Buffer | null> {
+  try {
+    const object = await store.read(key);
+    if (!object) return null;
+    const hash = createHash("sha256");
+    for await (const chunk of object.body) hash.update(chunk);
+    return hash.digest();
+  } catch (error) {
+    if (error instanceof UnreadableObjectError) return null;
+    throw error;
+  }
 }

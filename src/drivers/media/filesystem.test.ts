@@ -14,7 +14,7 @@ import {
   utimes,
   writeFile,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import t from "tap";
 import { temporaryFolder } from "../../../test/support/server.ts";
@@ -41,6 +41,32 @@ t.test("the filesystem driver", async (t) => {
     await t.rejects(access(join(folder, "staged")), { code: "ENOENT" }, "the staged file was taken");
     await store.remove([KEY]);
     t.same(await readdir(join(root, "renditions/7f")), [], "a medium's folder goes with its last object");
+  });
+
+  t.test("shares renditions with its group where nginx sends them, and nothing else", async (t) => {
+    const folder = await temporaryFolder(t);
+    const root = join(folder, "media");
+    const umask = process.umask(0o077);
+    t.teardown(() => process.umask(umask));
+    const store = await openFilesystemStore(root, { shared: true });
+    for (const key of [KEY, "originals/7f/one", "exports/7f/one"]) {
+      await writeFile(join(folder, "staged"), "x", { mode: 0o600 });
+      await store.putFile(key, join(folder, "staged"));
+    }
+    const modeOf = async (path: string) => (await stat(join(root, path))).mode & 0o777;
+    for (const path of ["", "renditions", "renditions/7f", dirname(KEY)]) t.equal(await modeOf(path), 0o750, path);
+    t.equal(await modeOf(KEY), 0o640);
+    for (const path of ["originals", "originals/7f", "exports/7f"]) t.equal(await modeOf(path), 0o700, path);
+    for (const path of ["originals/7f/one", "exports/7f/one"]) t.equal(await modeOf(path), 0o600, path);
+  });
+
+  t.test("is not made where it is only moved from", async (t) => {
+    const folder = await temporaryFolder(t);
+    const root = join(folder, "media");
+    await t.rejects(openFilesystemStore(root, { make: false }), { name: "ConfigError", hint: /TINTYPE_DATA_DIR/ });
+    t.same(await readdir(folder), []);
+    await openFilesystemStore(root);
+    await (await openFilesystemStore(root, { make: false })).check();
   });
 
   t.test("sweeps copies that were killed half way, once they are old", async (t) => {

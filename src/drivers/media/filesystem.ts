@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import {
   access,
+  chmod,
   copyFile,
   type FileHandle,
   mkdir,
@@ -17,7 +18,7 @@ import {
 import { dirname, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { codeOf, diskOutage, tryWriting } from "../../disk.ts";
-import { DependencyError, UnreadableObjectError } from "../../errors.ts";
+import { ConfigError, DependencyError, UnreadableObjectError } from "../../errors.ts";
 import type { ByteRange, ListedObject, MediaStore } from "../../ports/media.ts";
 import { assertFolder, assertKey, isKey } from "./keys.ts";
 
@@ -35,16 +36,25 @@ const MARKER_TEXT =
   "This folder is a media store of Tintype. Leave this file here: without it, the store counts as not mounted.\n";
 /** How a file ends that is being copied here. No key does. */
 const PART = ".part";
+/** What others than this account may be let read: people are shown it, by nginx too. */
+const SHARED = "renditions/";
 /** What a new, empty file system has in its root. */
 const NO_CONTENT = new Set(["lost+found"]);
 
 /**
  * Objects as files below `root`, written by fsync and rename.
  * Beside the root lies `<root>.made`, once the store has been made: an empty root is then a disk that is not mounted.
- * @throws DependencyError when the store cannot be used, or is not there any more.
+ * @param options.make whether it is made where there never was one.
+ * @param options.shared whether the group of this process may read renditions, as an nginx that sends them must. All else
+ * is for this account alone.
+ * @throws DependencyError when the store cannot be used, or is not there any more; ConfigError when there never was one
+ * and none is to be made.
  */
-export async function openFilesystemStore(root: string): Promise<MediaStore> {
-  await outage(() => makeOnce(root));
+export async function openFilesystemStore(
+  root: string,
+  { make = true, shared = false }: { make?: boolean; shared?: boolean } = {},
+): Promise<MediaStore> {
+  await outage(() => makeOnce(root, { make, shared }));
 
   const pathOf = (key: string) => {
     assertKey(key);
@@ -65,10 +75,12 @@ export async function openFilesystemStore(root: string): Promise<MediaStore> {
       const target = pathOf(key);
       await outage(async () => {
         await assertThere();
+        const isShared = shared && key.startsWith(SHARED);
+        if (isShared) await chmod(path, 0o640);
         await syncFile(path);
         for (let attempt = 1; ; attempt++) {
           try {
-            await makeDurableFolder(root, dirname(target));
+            await makeDurableFolder(root, dirname(target), isShared);
             await moveInto(path, target);
             break;
           } catch (error) {
@@ -230,7 +242,7 @@ async function* filesBelow(root: string, folder: string): AsyncGenerator<{ path:
 }
 
 /** Makes the store where there never was one. Several processes may do so at once: whoever sees traces of another, looks again. */
-async function makeOnce(root: string): Promise<void> {
+async function makeOnce(root: string, { make, shared }: { make: boolean; shared: boolean }): Promise<void> {
   const [marker, note] = [join(root, MARKER), noteOf(root)];
   if (!(await exists(marker))) {
     const names = (await readdir(root).catch(absent)) ?? [];
@@ -241,11 +253,14 @@ async function makeOnce(root: string): Promise<void> {
       if (await exists(marker)) return;
       throw made ? notThere(root) : notEmpty(root);
     }
+    if (!make) throw neverThere(root);
     await mkdir(root, { recursive: true, mode: 0o700 });
+    if (shared) await chmod(root, 0o750);
     await writeNew(marker, MARKER_TEXT);
     await syncFile(root);
   }
-  if (!(await exists(note))) await writeNew(note, `Tintype keeps media in ${root}.\n`);
+  // A store that is only read may lie on a disk that cannot be written.
+  if (make && !(await exists(note))) await writeNew(note, `Tintype keeps media in ${root}.\n`);
 }
 
 function noteOf(root: string): string {
@@ -255,6 +270,12 @@ function noteOf(root: string): string {
 function notThere(root: string): DependencyError {
   return new DependencyError(`the media store in ${root} is not there: it has no ${MARKER}`, {
     hint: `Mount its disk again. To begin with a new, empty store instead: stop, remove ${noteOf(root)}, start.`,
+  });
+}
+
+function neverThere(root: string): ConfigError {
+  return new ConfigError(`there is no media store in ${root}`, {
+    hint: "Set TINTYPE_DATA_DIR to the data dir that has it.",
   });
 }
 
@@ -285,15 +306,17 @@ function absent(error: unknown): null {
 }
 
 /** Makes a folder below the root, and its name durable. Never the root itself: see MARKER. */
-async function makeDurableFolder(root: string, folder: string): Promise<void> {
+async function makeDurableFolder(root: string, folder: string, shared: boolean): Promise<void> {
   if (folder === root) return;
   try {
     await mkdir(folder, { mode: 0o700 });
+    // Whatever the umask is.
+    if (shared) await chmod(folder, 0o750);
   } catch (error) {
     if (codeOf(error) === "EEXIST") return;
     if (codeOf(error) !== "ENOENT" || dirname(folder) === root) throw error;
-    await makeDurableFolder(root, dirname(folder));
-    return makeDurableFolder(root, folder);
+    await makeDurableFolder(root, dirname(folder), shared);
+    return makeDurableFolder(root, folder, shared);
   }
   await syncFile(dirname(folder));
 }

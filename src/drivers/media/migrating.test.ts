@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import t, { type Test } from "tap";
 import { temporaryFolder } from "../../../test/support/server.ts";
+import { UnreadableObjectError } from "../../errors.ts";
 import type { MediaStore } from "../../ports/media.ts";
 import { type CopyReport, copyObjects } from "./copying.ts";
 import { openFilesystemStore } from "./filesystem.ts";
@@ -74,6 +75,10 @@ t.test("while media are moved, both stores are one", async (t) => {
   const file = await both.localFile(two);
   t.ok(file);
   await file?.release();
+  const full: MediaStore = { ...old, check: () => Promise.reject(new Error("the disk is full")) };
+  await migratingStore(next, full).check();
+  const away: MediaStore = { ...old, isEmpty: () => Promise.reject(new Error("not there")) };
+  await t.rejects(migratingStore(next, away).check(), { message: "not there" }, "the old one is asked");
   await both.remove([one, two]);
   t.same([await both.size(one), await both.size(two), await both.read(one)], [null, null, null]);
   t.same(await keysOf(old), KEYS.slice(2).sort());
@@ -111,6 +116,32 @@ t.test("what is damaged is named, and copied only if that is wanted", async (t) 
     { damaged: 0, there: 4 },
     "unknown to rows",
   );
+});
+
+t.test("what is right in the new store is neither replaced by what is damaged nor told of", async (t) => {
+  const all = await stores(t);
+  const [one = "", two = ""] = KEYS;
+  await copy(all);
+  await all.put(all.old, one, "damaged");
+  await all.put(all.old, two, "x".repeat(two.length));
+  const unreadable: MediaStore = {
+    ...all.old,
+    read: async (key) => {
+      if (key === two) throw new UnreadableObjectError(key, new Error("a bad block"));
+      return all.old.read(key);
+    },
+  };
+  for (const options of [
+    {},
+    { damaged: true },
+    { verify: true, damaged: true },
+    { from: unreadable, verify: true, damaged: true },
+  ]) {
+    t.match(await copy(all, options), { copied: 0, there: 4, damaged: 0, unreadable: 0 }, JSON.stringify(options));
+    t.same([await contentOf(all.next, one), await contentOf(all.next, two)], [one, two]);
+  }
+  await all.put(all.next, one, "x".repeat(one.length));
+  t.match(await copy(all), { copied: 0, damaged: 1, there: 3 }, "wrong in both");
 });
 
 t.test("what is removed while it is copied is not brought back", async (t) => {
