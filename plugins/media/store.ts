@@ -251,6 +251,21 @@ export async function forgottenRemovals(db: Db, limit: number): Promise<string[]
   return rows.map((row) => row.id);
 }
 
+/**
+ * Takes away the dead letters of processing whose medium has no row any more. There is nothing left to try again, but the
+ * last try was killed with a put under way, it may be, that was completed after the removal. @returns the media's ids.
+ */
+export async function takeOwnerlessLetters(tx: Tx, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ medium_id: string }>`
+    DELETE FROM pgboss.job WHERE name = ${DEAD_LETTERS} AND id IN (
+      SELECT id FROM pgboss.job AS letter
+      WHERE name = ${DEAD_LETTERS} AND source_name = 'media.process' AND state < 'active'
+        AND NOT EXISTS (SELECT FROM media WHERE media.id = (letter.data->>'medium_id')::uuid)
+      LIMIT ${limit})
+    RETURNING data->>'medium_id' AS medium_id`.execute(tx);
+  return rows.map((row) => row.medium_id);
+}
+
 export interface DeliveredRendition {
   version: string;
   bytes: number;
