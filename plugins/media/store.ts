@@ -22,7 +22,10 @@ export interface MediaTable {
   height: number | null;
   thumbhash: string | null;
   animated: Generated<boolean>;
+  /** Tries of all its jobs that have begun; one that was put back and begins again is one. */
   attempts: Generated<number>;
+  /** The latest of them. */
+  last_try: string | null;
   attempted_at: Date | null;
   /** The worker process that has begun to decode it, until it is said how that ended. */
   in_hand_of: string | null;
