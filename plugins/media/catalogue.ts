@@ -17,6 +17,7 @@ export interface ListedMedium {
   content_type: string;
   /** Of the original, as it was uploaded. */
   bytes: number;
+  /** Tries that have begun, those of `media reprocess` included. */
   attempts: number;
   failure: Failure | null;
   created_at: Date;

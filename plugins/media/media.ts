@@ -13,7 +13,14 @@ import { objectKeys, originalKey, renditionFolder } from "./keys.ts";
 import { deletePending, lockPending, notePending, settlePending } from "./pending-store.ts";
 import { quarantinedOf } from "./quarantine-store.ts";
 import { requireRoom } from "./quota.ts";
-import { forgottenRemovals, insertMedium, type MediumRow, markRemoved, type Purpose } from "./store.ts";
+import {
+  forgottenRemovals,
+  insertMedium,
+  type MediumRow,
+  markRemoved,
+  type Purpose,
+  takeOwnerlessLetters,
+} from "./store.ts";
 import type { StagedPicture } from "./upload.ts";
 
 declare module "../../src/events.ts" {
@@ -187,10 +194,10 @@ export async function retireMedia(
 /** Of one look; what is left is seen a minute later. */
 const RESUMED = 500;
 
-/** Enqueues removals again that nobody has in hand any more. @returns how many. */
+/** Enqueues removals again that nobody has in hand any more, also of media whose rows are gone. @returns how many. */
 export async function resumeRemovals({ db, enqueue }: Pick<Context, "db" | "enqueue">): Promise<number> {
   return inTransaction(db, async (tx) => {
-    const ids = await forgottenRemovals(tx, RESUMED);
+    const ids = [...(await forgottenRemovals(tx, RESUMED)), ...(await takeOwnerlessLetters(tx, RESUMED))];
     for (const id of ids) await enqueue(tx, "media.remove", { medium_id: id });
     return ids.length;
   });

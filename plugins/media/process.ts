@@ -11,15 +11,15 @@ import { FAILURES, PictureError, type PictureErrorCode } from "./decoder/protoco
 import { originalKey, renditionKey } from "./keys.ts";
 import { removeObjects } from "./media.ts";
 import { imageProcessing } from "./metrics.ts";
-import { judgeFailure, judgeLoss, mayBeDecoded } from "./quarantine.ts";
+import { beginTry, judgeFailure, judgeLoss } from "./quarantine.ts";
 import { clearCrashes, noteSlow, putOutOfHand, takeInHand } from "./quarantine-store.ts";
-import { settleRenditions } from "./renew.ts";
+import { noteRenewal, settleRenditions } from "./renew.ts";
 import { abandonedMedia, type Failure, lockMedium, type MediumRow, markFailed, mediumById } from "./store.ts";
 
 /**
  * Makes the renditions of a medium and says `media.ready`. Safe to run twice, also at the same time: objects are
  * replaced by equal ones, and whoever finds the row ready changes nothing. With `again` it makes new ones of a medium that
- * is ready, each try under a version of its own, and puts them in the place of the old.
+ * is ready, each try under a version of its own, and puts them in the place of the old; see `noteRenewal`.
  * On the last try, and when the content has come into quarantine, a failure is written down for the author
  * (`media.failed`) before it is thrown.
  */
@@ -38,7 +38,7 @@ export async function processMedium(
   }
   try {
     const version = medium.state === "ready" ? newId() : "";
-    const suspect = await mayBeDecoded(context.db, medium, run.attempt);
+    const suspect = await beginTry(context.db, medium, run);
     await renderAndStore(context, pool, medium, { run, suspect, version });
   } catch (error) {
     if (error instanceof DecoderBusyError) {
@@ -83,7 +83,7 @@ async function renderAndStore(
   /** Its turn has come: the wait for a decoder is neither a part of the try nor of the time it takes. */
   const onStart = async () => {
     stopTimer = imageProcessing.startTimer();
-    const { quarantined } = await takeInHand(db, mediumId, run.attempt);
+    const { quarantined } = await takeInHand(db, mediumId);
     if (quarantined) throw new PictureError("PICTURE_QUARANTINED", "while it waited");
     inHand = true;
   };
@@ -94,12 +94,13 @@ async function renderAndStore(
     const { renditions, ...picture } = await inStaging(() =>
       pool.render(original.path, output, { signal: run.signal, owner, suspect, onStart }),
     );
+    if (version !== "") await noteRenewal(context, mediumId, version);
     for (const { name, path } of renditions) await media.putFile(renditionKey(mediumId, name, version), path);
     const kept = await inTransaction(db, async (tx) => {
       const row = await lockMedium(tx, mediumId);
       if (!row || row.state === "removed") return false;
       if (row.state === "ready" && version === "") return true;
-      // Taken away from this try, it may be another's by now, and what this one has put be removed as nobody's.
+      // Taken away from this try, it may be another's by now, and what this one has put be removed.
       if (version !== "") run.signal.throwIfAborted();
       await settleRenditions(tx, context, mediumId, {
         ...picture,

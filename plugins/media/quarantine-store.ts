@@ -43,13 +43,21 @@ export async function quarantinedOf(db: Db, hashes: readonly Buffer[]): Promise<
 /** This process, as others know it by what it had in hand. */
 const WORKER = randomUUID();
 
+/** Counts a try that begins; once, however often it is put back. @param tried as `tryOf` names it. */
+export async function noteTry(db: Db, mediumId: string, tried: string): Promise<void> {
+  await sql`
+    UPDATE media SET attempts = attempts + (last_try IS DISTINCT FROM ${tried})::int, last_try = ${tried},
+      attempted_at = now()
+    WHERE id = ${mediumId}`.execute(db);
+}
+
 /**
- * Notes a try, and that the medium is in this worker's hand from now on.
+ * Notes that the medium is in this worker's hand from now on.
  * @returns whether its content has come into quarantine meanwhile: then it is not in hand, and must not be decoded.
  */
-export async function takeInHand(db: Db, mediumId: string, attempt: number): Promise<{ quarantined: boolean }> {
+export async function takeInHand(db: Db, mediumId: string): Promise<{ quarantined: boolean }> {
   const { rows } = await sql<{ quarantined: boolean }>`
-    UPDATE media SET attempts = ${attempt}, attempted_at = now(), in_hand_of = CASE WHEN EXISTS (
+    UPDATE media SET in_hand_of = CASE WHEN EXISTS (
       SELECT FROM decode_crashes WHERE decode_crashes.sha256 = media.sha256 AND quarantined
     ) THEN NULL ELSE ${WORKER}::uuid END
     WHERE id = ${mediumId} RETURNING in_hand_of IS NULL AS quarantined`.execute(db);

@@ -8,20 +8,29 @@
  */
 import type { Logger } from "pino";
 import type { Db } from "../../src/db/transaction.ts";
+import type { Run } from "../../src/jobs/job.ts";
 import { DecoderLostError } from "./decoder/pool.ts";
 import { PictureError, type PictureErrorCode } from "./decoder/protocol.ts";
-import { countCrash, countLoss, suspicionOf } from "./quarantine-store.ts";
+import { countCrash, countLoss, noteTry, suspicionOf } from "./quarantine-store.ts";
 import type { MediumRow } from "./store.ts";
 
-type InHand = Pick<MediumRow, "id" | "sha256" | "in_hand_of" | "attempts">;
+type InHand = Pick<MediumRow, "id" | "sha256" | "in_hand_of" | "last_try">;
+
+/** A name for a try, the same when it was put back. */
+function tryOf({ id, attempt }: Pick<Run, "id" | "attempt">): string {
+  return `${id}:${attempt}`;
+}
 
 /**
- * Asked before a medium is decoded. One that is in hand still, by an earlier try, was cut off with its worker; in the
+ * Begins a try: counts it, and says whether the medium may be decoded. One that is in hand still, by an earlier try, was cut off with its worker; in the
  * same try it was put back by a worker that lived, and that could not write down so.
  * @returns whether it is a suspect. @throws PictureError for one in quarantine.
  */
-export async function mayBeDecoded(db: Db, medium: InHand, attempt: number): Promise<boolean> {
-  if (medium.in_hand_of !== null && attempt > medium.attempts) await countLoss(db, medium.id);
+export async function beginTry(db: Db, medium: InHand, run: Pick<Run, "id" | "attempt">): Promise<boolean> {
+  const tried = tryOf(run);
+  // First, because a try that is noted already does not look again.
+  if (medium.in_hand_of !== null && medium.last_try !== tried) await countLoss(db, medium.id);
+  await noteTry(db, medium.id, tried);
   const suspicion = await suspicionOf(db, medium.sha256);
   if (suspicion?.quarantined) throw new PictureError("PICTURE_QUARANTINED", suspicion.reason);
   return suspicion !== undefined;

@@ -1,15 +1,33 @@
 import { isBackupRunning } from "../../src/backup/lease.ts";
 import type { Context } from "../../src/context.ts";
-import type { Tx } from "../../src/db/transaction.ts";
+import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { NotYetError } from "../../src/jobs/job.ts";
+import { RENDITION_NAMES } from "./decoder/protocol.ts";
 import { originalKey, renditionKey } from "./keys.ts";
 import { standingOf } from "./standing.ts";
 import { dropOriginal, markReady, type ReadyMedium, takeRenditions } from "./store.ts";
 
 /** Until then whoever has just read the row, or been sent to the object, finds it. */
 const DISCARD_SECONDS = 120;
+/** By then the try that puts renditions is long over, whichever way it ended. */
+const TRY_SECONDS = 600;
 /** How soon a removal that waits for a backup asks again. */
 const BACKUP_WAIT_SECONDS = 10;
+
+/**
+ * Says, before a try puts renditions under a version of its own, that they are to be removed if no row stands for them when
+ * it is over: because it failed, was killed, or came too late.
+ */
+export async function noteRenewal(
+  { db, enqueue }: Pick<Context, "db" | "enqueue">,
+  mediumId: string,
+  version: string,
+): Promise<void> {
+  const keys = RENDITION_NAMES.map((name) => renditionKey(mediumId, name, version));
+  await inTransaction(db, (tx) =>
+    enqueue(tx, "media.discard", { medium_id: mediumId, keys }, { delaySeconds: TRY_SECONDS }),
+  );
+}
 
 /** Writes down the renditions of a medium, in place of others that it has: their objects go by a job. */
 export async function settleRenditions(

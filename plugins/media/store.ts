@@ -22,7 +22,10 @@ export interface MediaTable {
   height: number | null;
   thumbhash: string | null;
   animated: Generated<boolean>;
+  /** Tries of all its jobs that have begun; one that was put back and begins again is one. */
   attempts: Generated<number>;
+  /** The latest of them. */
+  last_try: string | null;
   attempted_at: Date | null;
   /** The worker process that has begun to decode it, until it is said how that ended. */
   in_hand_of: string | null;
@@ -249,6 +252,21 @@ export async function forgottenRemovals(db: Db, limit: number): Promise<string[]
     .limit(limit)
     .execute();
   return rows.map((row) => row.id);
+}
+
+/**
+ * Takes away the dead letters of processing whose medium has no row any more. There is nothing left to try again, but the
+ * last try was killed with a put under way, it may be, that was completed after the removal. @returns the media's ids.
+ */
+export async function takeOwnerlessLetters(tx: Tx, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ medium_id: string }>`
+    DELETE FROM pgboss.job WHERE name = ${DEAD_LETTERS} AND id IN (
+      SELECT id FROM pgboss.job AS letter
+      WHERE name = ${DEAD_LETTERS} AND source_name = 'media.process' AND state < 'active'
+        AND NOT EXISTS (SELECT FROM media WHERE media.id = (letter.data->>'medium_id')::uuid)
+      LIMIT ${limit})
+    RETURNING data->>'medium_id' AS medium_id`.execute(tx);
+  return rows.map((row) => row.medium_id);
 }
 
 export interface DeliveredRendition {

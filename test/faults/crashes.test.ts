@@ -1,4 +1,5 @@
-import { readdir, readFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import t, { type Test } from "tap";
@@ -156,4 +157,37 @@ t.test("kill -9 of a server that commits uploads: each post is whole or not ther
     "SELECT FROM media WHERE NOT EXISTS (SELECT FROM post_media WHERE medium_id = media.id)",
   );
   t.equal(unowned.rowCount, 0, "no medium without a post");
+});
+
+t.test("a put that was completed after the removal is taken back", { buffered: true }, async (t) => {
+  const { env, sql, dataDir } = await surroundings(t, { TINTYPE_WORKER_EMBEDDED: "true" });
+  const server = await startServer(env);
+  t.teardown(() => server.stop());
+  const ana = await server.client.register("ana");
+  const post = await ana.post([await picture({ width: 300, height: 200 })]);
+  const kept = await waitFor(async () => {
+    const { body } = await ana.request("GET", `/posts/${post}`);
+    return body.status === "published" && String(body.media[0].id);
+  }, "the post");
+  const gone = randomUUID();
+  const folder = join(dataDir, "media", "renditions", gone.slice(-2), gone);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "large.webp"), "of the last try");
+  // As the queue leaves them when the last try's worker is gone.
+  for (const id of [gone, kept]) {
+    await sql.query(
+      "INSERT INTO pgboss.job (name, data, source_name, source_retry_count) VALUES ('dead_letters', $1, 'media.process', 2)",
+      [{ medium_id: id }],
+    );
+  }
+  const before = await filesIn(join(dataDir, "media"));
+  await sql.query("INSERT INTO pgboss.job (name, data) VALUES ('media.sweep', '{}')");
+  await waitFor(async () => (await filesIn(folder)).length === 0, "the rendition to be gone");
+  const { rows } = await sql.query("SELECT data->>'medium_id' AS id FROM pgboss.job WHERE name = 'dead_letters'");
+  t.strictSame(rows, [{ id: kept }], "the letter of a medium that is there is the operator's");
+  t.strictSame(
+    (await filesIn(join(dataDir, "media"))).sort(),
+    before.filter((file) => !file.startsWith(folder)).sort(),
+    "and its objects stay",
+  );
 });

@@ -110,6 +110,35 @@ t.test("renditions are made again, and what is shown goes on", async (t) => {
   t.equal(await verified(), true);
 });
 
+t.test("tries that fail leave nothing for good", async (t) => {
+  const objects = async () => (await objectsOfMedium({ dataDir }, medium)).length;
+  const [version = ""] = await versionsOf(medium);
+  const attempts = async () => (await tintype(["media", "show", medium], env)).attempts;
+  t.equal(await attempts(), 2, "the first, and the one that made them again");
+  await sql.query(`
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no luck'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON renditions FOR EACH ROW EXECUTE FUNCTION refuse()`);
+  t.match(await reprocess("--user", "ana", "--kind", "post"), { enqueued: 1 });
+  await waitFor(async () => {
+    await sql.query("UPDATE pgboss.job SET start_after = now() WHERE name = 'media.process' AND state = 'retry'");
+    const { rowCount } = await sql.query(
+      "SELECT FROM pgboss.job WHERE name = 'dead_letters' AND source_name = 'media.process' AND data->>'medium_id' = $1",
+      [medium],
+    );
+    return rowCount === 1;
+  }, "the last try to fail");
+  await sql.query("DROP FUNCTION refuse CASCADE");
+  t.equal(await objects(), 5 + 3 * 4, "each try left its own");
+  t.equal(await attempts(), 5);
+  t.equal(await verified(), true, "and somebody knows of them");
+  await discardNow();
+  await waitFor(async () => (await objects()) === 5, "them to be gone");
+  t.same(await versionsOf(medium), [version], "what is shown stays");
+  t.equal((await client.request("GET", `/media/${medium}/large.webp`)).status, 200);
+  await idle();
+  t.equal(await verified(), true);
+});
+
 t.test("twice at once is as once, behind uploads", async (t) => {
   await idle();
   await rest();
