@@ -12,6 +12,8 @@ import { run, type Started, start, startServer, temporaryFolder, waitFor } from 
 import { processed, publish } from "../support/service.ts";
 import { type S3Service, s3Service } from "../support/services.ts";
 
+t.setTimeout(1_200_000);
+
 /** Milliseconds. */
 const BEFORE = 3_000;
 const FAULT = 6_000;
