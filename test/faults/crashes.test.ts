@@ -109,6 +109,9 @@ t.test("kill -9 of a server in mid-upload: nothing half-published, leftovers swe
 t.test("kill -9 of a server that commits uploads: each post is whole or not there", { buffered: true }, async (t) => {
   const { env, sql } = await surroundings(t, { TINTYPE_WORKER_EMBEDDED: "true" });
   const photo = await picture({ width: 300, height: 200 });
+  let pictures = 0;
+  // Each is another file: one content that is in hand whenever a worker is killed goes into quarantine.
+  const unlike = () => Uint8Array.from(Buffer.concat([photo, Buffer.from(String(pictures++))]));
   const first = await startServer(env);
   const ana = await first.client.register("ana");
   const acknowledged: string[] = [];
@@ -118,8 +121,8 @@ t.test("kill -9 of a server that commits uploads: each post is whole or not ther
     const client = server.client.as(ana.token);
     const form = () => {
       const data = new FormData();
-      data.append("media", new Blob([Uint8Array.from(photo)]), "photo.jpg");
-      data.append("media", new Blob([Uint8Array.from(photo)]), "photo.jpg");
+      data.append("media", new Blob([unlike()]), "photo.jpg");
+      data.append("media", new Blob([unlike()]), "photo.jpg");
       return data;
     };
     const before = acknowledged.length;
