@@ -38,7 +38,6 @@ t.test("what takes long gives its place up when somebody waits, and its owner ge
   const waiting = [places.take(file("mallory")), places.take(file("ana"))] as const;
   await t.rejects(waiting[0], DecoderBusyError, "it has one in hand that takes long");
   const ana = await waiting[1];
-  t.pass("another one has the place, and the long one goes on");
   await t.rejects(places.take(file("mallory")), DecoderBusyError);
   // The lane is one, and whoever asks often is to ask later.
   await t.rejects(places.take(file("bob", true)), { name: "DecoderBusyError", seconds: 4, setAside: false });
