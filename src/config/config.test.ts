@@ -156,7 +156,7 @@ t.test("what is taken from the environment", async (t) => {
     env: {
       TINTYPE_PORT: "",
       TINTYPE_DATABASE_URL: " ",
-      TINTYPE_REDIS_URL: "",
+      TINTYPE_REALTIME_PORT: "",
       TINTYPE_CONFIG: "",
       TINTYPE_NONSENSE: "",
     },
@@ -326,7 +326,7 @@ t.test("all mistakes of all sources come in one message", async (t) => {
     TINTYPE_HOTS: "x",
     TINTYPE_S3_BUCKET: "x",
     TINTYPE_DATABASE_URL: "x",
-    TINTYPE_REDIS_URL: "x",
+    TINTYPE_REALTIME_PORT: "x",
   };
   const all = mistakes({ cwd, env, flags: { port: "flag" } });
   const expected = [

@@ -24,10 +24,10 @@ t.test("names that are no settings", async (t) => {
     t.same(warnings, [`${name} is a setting of a later version and has no effect in this one.`]);
     t.same(config, load().config);
   }
-  const { cwd, file } = withFile(t, '[feed]\nfanout_threshold = 5\n[limits]\nlike = "1/1h"');
-  t.same(load({ cwd, env: { TINTYPE_REDIS_URL: "redis://x" } }).warnings, [
-    "TINTYPE_REDIS_URL is a setting of a later version and has no effect in this one.",
-    `feed.fanout_threshold in ${file} is a setting of a later version and has no effect in this one.`,
+  const { cwd, file } = withFile(t, '[stories]\nlifetime = "5h"\n[limits]\nlike = "1/1h"');
+  t.same(load({ cwd, env: { TINTYPE_REALTIME_PORT: "3002" } }).warnings, [
+    "TINTYPE_REALTIME_PORT is a setting of a later version and has no effect in this one.",
+    `stories.lifetime in ${file} is a setting of a later version and has no effect in this one.`,
     `limits.like in ${file} is a setting of a later version and has no effect in this one.`,
   ]);
 });

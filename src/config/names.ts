@@ -2,11 +2,9 @@ import { envName, sections, settings } from "./schema.ts";
 
 /** Settings of later versions: an operator may have them set already, or again after going back to this version. */
 export const RESERVED: readonly string[] = [
-  "redis.url",
   "cassandra.contact_points",
   "cassandra.local_datacenter",
   "cassandra.keyspace",
-  "feed.fanout_threshold",
   "limits.enabled",
   "limits.follow",
   "limits.post",

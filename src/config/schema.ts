@@ -14,6 +14,7 @@ import {
   nullable,
   postgresUrl,
   type Rules,
+  redisUrl,
   section,
   size,
   smtpUrl,
@@ -95,6 +96,39 @@ export const ConfigSchema = Type.Object({
         "What `serve` does about the schema in a Postgres of your own: `auto` installs it into an empty database, `never` not even that. Every other change of the schema is made by `tintype migrate` only. The embedded Postgres is always kept current.",
       default: "auto",
       values: ["auto", "never"],
+    }),
+  }),
+
+  redis: section("Redis or Valkey 7 or newer, which holds the timelines of feeds. Nothing in it is lost with it.", {
+    url: nullable(
+      redisUrl({
+        description: "A Redis of your own, or any node of a Redis Cluster.",
+        default: null,
+        otherwise: "none: feeds are read from Postgres",
+      }),
+    ),
+    key_prefix: text({
+      description: "What the names of all keys begin with, where several services share one Redis.",
+      default: "",
+      check: (prefix) => /^[\w.:-]{0,64}$/.test(prefix),
+      wants: "at most 64 letters, digits and . _ : -",
+    }),
+  }),
+
+  feed: section("The home feed.", {
+    fanout_threshold: integer({
+      description:
+        "From this many followers on an account's posts are no longer pushed to each follower's timeline, but pulled when somebody reads. It is pushed again below nine tenths of it.",
+      default: "10000",
+      minimum: 1,
+      maximum: 1_000_000_000,
+    }),
+    pool_max: integer({
+      description:
+        "The most connections to Postgres that one process opens for feeds: where there is no Redis, it is down, or a timeline has to be rebuilt. What waits too long for one is answered 503.",
+      default: "4",
+      minimum: 1,
+      maximum: 1000,
     }),
   }),
 

@@ -196,6 +196,19 @@ export function smtpUrl(facts: Facts): TSetting<TString> {
   );
 }
 
+/** The address of a Redis: likewise. */
+export function redisUrl(facts: Facts): TSetting<TString> {
+  return setting(
+    Type.Refine(Type.String(), isRedisUrl),
+    { ...facts, secret: true },
+    {
+      wants: "a URL that begins with redis:// or rediss://, such as redis://:password@host:6379/0",
+      parse: (input) => fromText(input, String),
+      format: (value) => redactUrl(String(value)),
+    },
+  );
+}
+
 /** The same setting, where null stands for "none". */
 export function nullable<S extends TSchema>(inner: TSetting<S>) {
   return Object.assign(Type.Union([inner, Type.Null()]), { setting: inner.setting });
@@ -283,6 +296,12 @@ function isSmtpUrl(text: string): boolean {
   return (
     complete && (pathname === "" || pathname === "/") && `${search}${hash}` === "" && isDecodable(username, password)
   );
+}
+
+function isRedisUrl(text: string): boolean {
+  if (!/^rediss?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { hostname, pathname, search, hash, username, password } = new URL(text);
+  return hostname !== "" && /^\/?\d*$/.test(pathname) && `${search}${hash}` === "" && isDecodable(username, password);
 }
 
 function isDecodable(...texts: string[]): boolean {
