@@ -5,6 +5,7 @@ import type { Db } from "./db/transaction.ts";
 import type { Emit } from "./events.ts";
 import type { Enqueue, JobQueue } from "./jobs/queue.ts";
 import type { KeptData } from "./kept-data.ts";
+import type { Notices } from "./notices.ts";
 import type { MediaStore } from "./ports/media.ts";
 
 /** What features are given: everything that a process has open. Made by deps.ts, closed there. */
@@ -18,5 +19,6 @@ export interface Context {
   readonly queue: JobQueue;
   readonly enqueue: Enqueue;
   readonly emit: Emit;
+  readonly notices: Notices;
   readonly kept: KeptData;
 }

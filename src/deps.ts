@@ -13,6 +13,7 @@ import { ConfigError, DependencyError } from "./errors.ts";
 import { createEmit } from "./events.ts";
 import { type Feature, jobsOf, keptData } from "./feature.ts";
 import { installJobQueue, type JobQueue, openJobQueue } from "./jobs/queue.ts";
+import { createNotices } from "./notices.ts";
 import type { MediaStore } from "./ports/media.ts";
 
 export interface Deps {
@@ -50,6 +51,8 @@ export async function openDeps(options: {
     const queue = await openJobQueue(database.connection, log, takesJobs ? "worker" : "client");
     opened.push(queue.close);
     await assertQueuesThere(queue, allFeatures);
+    const { notices, listen } = createNotices();
+    if (role !== "command") opened.push(listen(database.connection, log));
     const context: Context = {
       config,
       log,
@@ -62,6 +65,7 @@ export async function openDeps(options: {
         features.map((feature) => feature.on ?? {}),
         () => context,
       ),
+      notices,
       kept: keptData(allFeatures, () => context),
     };
     return { context, database, close };

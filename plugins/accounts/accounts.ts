@@ -3,10 +3,12 @@ import type { Context } from "../../src/context.ts";
 import { violatedUnique } from "../../src/db/errors.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { unauthenticated } from "../../src/http/errors.ts";
+import { announceChange } from "./changes.ts";
 import { emailTaken, userNotFound, usernameTaken } from "./errors.ts";
 import { admit, useInvite } from "./invites.ts";
 import { hashPassword } from "./passwords.ts";
 import type { Registration, RegistrationForm } from "./registration.ts";
+import { forgettingSessions } from "./session-cache.ts";
 import { type Origin, startSession } from "./sessions.ts";
 import {
   type AccountChanges,
@@ -27,7 +29,10 @@ declare module "../../src/events.ts" {
   }
 }
 
-type AccountsContext = Pick<Context, "config" | "db" | "emit" | "enqueue">;
+type AccountsContext = Pick<Context, "config" | "db" | "emit" | "enqueue" | "notices">;
+
+/** What is shown of an account wherever it is listed. */
+const SHOWN = ["username", "display_name", "is_private"] as const;
 
 /** Makes an account, whoever may register by themselves. @throws 409 when the name or the email is taken, in any case. */
 export async function createAccount(db: Db, registration: Registration): Promise<AccountRow> {
@@ -58,7 +63,7 @@ export async function changeAccount(
   userId: string,
   changes: Pick<AccountChanges, "username" | "display_name" | "bio" | "is_private">,
 ): Promise<AccountRow> {
-  return inTransaction(context.db, async (tx) => {
+  const change = async (tx: Tx) => {
     const before = await lockActive(tx, userId);
     const username = (changes.username ?? before.username).toLowerCase();
     const account = await unlessTaken(username, () => updateAccount(tx, userId, { ...changes, username }));
@@ -70,8 +75,10 @@ export async function changeAccount(
       const event = account.is_private ? "account.went_private" : "account.went_public";
       await context.emit(tx, event, { user_id: userId });
     }
+    if (SHOWN.some((what) => account[what] !== before[what])) await announceChange(tx, context, userId);
     return account;
-  });
+  };
+  return forgettingSessions(context.notices, userId, () => inTransaction(context.db, change));
 }
 
 /** @throws 404 when there is no such account. */

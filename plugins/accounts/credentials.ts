@@ -8,7 +8,8 @@ import { deleteLinksOf } from "./link-store.ts";
 import { issueLink, type Link, redeemLink, requireLink } from "./links.ts";
 import { requireMail } from "./mails.ts";
 import { hashPassword, verifyPassword } from "./passwords.ts";
-import { deleteSessions } from "./session-store.ts";
+import { forgettingSessions } from "./session-cache.ts";
+import { endSessions } from "./sessions.ts";
 import {
   type AccountRow,
   credentialsById,
@@ -30,19 +31,21 @@ const OPERATORS_LINK = 24 * 3_600_000;
 
 /** Sets a new password; all sessions but this one end. @throws 403 for a wrong current password. */
 export async function changePassword(
-  { db, emit }: Pick<Context, "db" | "emit">,
+  { db, emit, notices }: Pick<Context, "db" | "emit" | "notices">,
   viewer: Viewer,
   change: { current_password: string; new_password: string },
 ): Promise<void> {
   const stored = await requirePassword(db, viewer.id, change.current_password);
   const password_hash = await hashPassword(change.new_password);
-  await inTransaction(db, async (tx) => {
-    const account = await lockWithPassword(tx, viewer.id, stored);
-    await updateAccount(tx, account.id, { password_hash });
-    await deleteSessions(tx, account.id, viewer.session_id);
-    await deleteLinksOf(tx, account.id, "password_reset");
-    await emit(tx, "account.password_changed", { user_id: account.id });
-  });
+  await forgettingSessions(notices, viewer.id, () =>
+    inTransaction(db, async (tx) => {
+      const account = await lockWithPassword(tx, viewer.id, stored);
+      await updateAccount(tx, account.id, { password_hash });
+      await endSessions(tx, { notices }, account.id, viewer.session_id);
+      await deleteLinksOf(tx, account.id, "password_reset");
+      await emit(tx, "account.password_changed", { user_id: account.id });
+    }),
+  );
 }
 
 /**
@@ -63,19 +66,21 @@ export async function requestPasswordReset(
 
 /** Sets a new password by a link; all sessions end. @throws 422 for a link that is not good any more. */
 export async function resetPassword(
-  { db, emit }: Pick<Context, "db" | "emit">,
+  { db, emit, notices }: Pick<Context, "db" | "emit" | "notices">,
   token: string,
   newPassword: string,
 ): Promise<void> {
   // Asked first, because hashing costs more than anybody without a link may spend.
-  await requireLink(db, "password_reset", token);
+  const userId = await requireLink(db, "password_reset", token);
   const password_hash = await hashPassword(newPassword);
-  await inTransaction(db, async (tx) => {
-    const { id } = await redeemLink(tx, "password_reset", token);
-    await updateAccount(tx, id, { password_hash });
-    await deleteSessions(tx, id);
-    await emit(tx, "account.password_changed", { user_id: id });
-  });
+  await forgettingSessions(notices, userId, () =>
+    inTransaction(db, async (tx) => {
+      const { id } = await redeemLink(tx, "password_reset", token);
+      await updateAccount(tx, id, { password_hash });
+      await endSessions(tx, { notices }, id);
+      await emit(tx, "account.password_changed", { user_id: id });
+    }),
+  );
 }
 
 /**
@@ -84,17 +89,19 @@ export async function resetPassword(
  * @param options.signOut ends all sessions at once, not only when the link is used.
  */
 export async function issueOperatorsLink(
-  db: Db,
+  { db, notices }: Pick<Context, "db" | "notices">,
   { id, username }: Pick<AccountRow, "id" | "username">,
   { signOut }: { signOut: boolean },
 ): Promise<Link> {
-  return inTransaction(db, async (tx) => {
-    const account = await lockAccount(tx, id);
-    if (!account || account.state === "deleting") throw userNotFound({ username });
-    await deleteLinksOf(tx, id, "password_reset");
-    if (signOut) await deleteSessions(tx, id);
-    return issueLink(tx, { user_id: id, purpose: "password_reset", lifetime: OPERATORS_LINK, job_id: null });
-  });
+  return forgettingSessions(notices, id, () =>
+    inTransaction(db, async (tx) => {
+      const account = await lockAccount(tx, id);
+      if (!account || account.state === "deleting") throw userNotFound({ username });
+      await deleteLinksOf(tx, id, "password_reset");
+      if (signOut) await endSessions(tx, { notices }, id);
+      return issueLink(tx, { user_id: id, purpose: "password_reset", lifetime: OPERATORS_LINK, job_id: null });
+    }),
+  );
 }
 
 /** @returns the hash that the password was held against. @throws 403 */

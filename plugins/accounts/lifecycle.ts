@@ -1,11 +1,13 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { unauthenticated } from "../../src/http/errors.ts";
+import { announceChange } from "./changes.ts";
 import { requirePassword } from "./credentials.ts";
 import { wrongPassword } from "./errors.ts";
 import { deleteLinksOf } from "./link-store.ts";
 import { reserveName } from "./name-store.ts";
-import { deleteSessions } from "./session-store.ts";
+import { forgettingSessions } from "./session-cache.ts";
+import { endSessions } from "./sessions.ts";
 import { type AccountRow, abandonedDeletions, accountById, deleteAccount, lockAccount, setState } from "./store.ts";
 
 declare module "../../src/events.ts" {
@@ -17,7 +19,7 @@ declare module "../../src/events.ts" {
   }
 }
 
-type LifecycleContext = Pick<Context, "config" | "db" | "emit" | "enqueue">;
+type LifecycleContext = Pick<Context, "config" | "db" | "emit" | "enqueue" | "notices">;
 
 /** Milliseconds after which a deletion that no job works on is given a new one. */
 const ABANDONED_AFTER = 3_600_000;
@@ -28,53 +30,54 @@ const ABANDONED_AFTER = 3_600_000;
  * @returns whether that changed anything; null for an account that is being deleted, or is gone.
  */
 export async function setSuspended(
-  { db, emit }: LifecycleContext,
+  context: LifecycleContext,
   userId: string,
   suspended: boolean,
 ): Promise<boolean | null> {
-  return inTransaction(db, async (tx) => {
+  const change = async (tx: Tx) => {
     const account = await lockAccount(tx, userId);
     if (!account || account.state === "deleting") return null;
     const state = suspended ? "suspended" : "active";
     if (account.state === state) return false;
     await setState(tx, userId, state);
-    await emit(tx, suspended ? "account.suspended" : "account.unsuspended", { user_id: userId });
+    await context.emit(tx, suspended ? "account.suspended" : "account.unsuspended", { user_id: userId });
+    await announceChange(tx, context, userId);
     return true;
-  });
+  };
+  return forgettingSessions(context.notices, userId, () => inTransaction(context.db, change));
 }
 
 /** Deletes one's own account. @throws 403 for a wrong password. */
 export async function closeAccount(context: LifecycleContext, userId: string, password: string): Promise<void> {
   const stored = await requirePassword(context.db, userId, password);
-  await inTransaction(context.db, async (tx) => {
+  const close = async (tx: Tx) => {
     const account = await lockAccount(tx, userId);
     if (!account || account.state === "suspended") throw unauthenticated({});
     if (account.password_hash !== stored) throw wrongPassword({});
     await beginDeletion(tx, context, account);
-  });
+  };
+  await forgettingSessions(context.notices, userId, () => inTransaction(context.db, close));
 }
 
 /** The same for an operator. Idempotent. */
 export async function deleteByOperator(context: LifecycleContext, userId: string): Promise<void> {
-  await inTransaction(context.db, async (tx) => {
+  const close = async (tx: Tx) => {
     const account = await lockAccount(tx, userId);
     if (account) await beginDeletion(tx, context, account);
-  });
+  };
+  await forgettingSessions(context.notices, userId, () => inTransaction(context.db, close));
 }
 
 /** From here on the account is there for nobody, and cannot come back; the rest is a job's. */
-async function beginDeletion(
-  tx: Tx,
-  { config, emit, enqueue }: LifecycleContext,
-  { id, username, state }: AccountRow,
-): Promise<void> {
+async function beginDeletion(tx: Tx, context: LifecycleContext, { id, username, state }: AccountRow): Promise<void> {
   if (state === "deleting") return;
   await setState(tx, id, "deleting");
-  await deleteSessions(tx, id);
+  await endSessions(tx, context, id);
   await deleteLinksOf(tx, id);
-  await reserveName(tx, { username, holder_id: null, milliseconds: config.accounts.deleted_username_hold });
-  await emit(tx, "account.deleting", { user_id: id });
-  await enqueue(tx, "accounts.delete", { user_id: id });
+  await reserveName(tx, { username, holder_id: null, milliseconds: context.config.accounts.deleted_username_hold });
+  await context.emit(tx, "account.deleting", { user_id: id });
+  await announceChange(tx, context, id);
+  await context.enqueue(tx, "accounts.delete", { user_id: id });
 }
 
 /**

@@ -87,10 +87,11 @@ export class UsersResetPassword extends BaseCommand {
       import("./credentials.ts"),
       import("./links.ts"),
     ]);
-    const answer = await this.withContext(flags, async ({ config, db }) => {
+    const answer = await this.withContext(flags, async (context) => {
+      const { config, db } = context;
       const account = await requireAccount(db, args.name);
       if (account.state === "deleting") throw new OperationError(`${account.username} is being deleted`);
-      const { token, expires_at } = await issueOperatorsLink(db, account, { signOut: flags["sign-out"] });
+      const { token, expires_at } = await issueOperatorsLink(context, account, { signOut: flags["sign-out"] });
       return { username: account.username, url: urlOfLink(config, "password_reset", token), expires_at };
     });
     this.log(answer.url);

@@ -10,8 +10,7 @@ export const accounts: Feature = {
   requires: ["tickets"],
   plugin: async (app, context) => (await import("./routes.ts")).accountRoutes(app, context),
   rootPlugin: async (app, context) => (await import("./page-routes.ts")).pageRoutes(app, context),
-  authenticate: async ({ db, config }, token) =>
-    (await import("./sessions.ts")).authenticate(db, token, config.accounts.session_lifetime),
+  authenticate: async (context, token) => (await import("./sessions.ts")).authenticate(context, token),
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).accountTakeout(context, userId);
   },

@@ -5,7 +5,7 @@ import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.
 import type { App } from "../../src/http/types.ts";
 import { changePassword } from "./credentials.ts";
 import { Password, Session, toSession } from "./schemas.ts";
-import { deleteSession, listSessions } from "./session-store.ts";
+import { listSessions } from "./session-store.ts";
 import { endSession } from "./sessions.ts";
 
 const tags = ["Accounts"];
@@ -19,7 +19,7 @@ export function sessionRoutes(app: App, context: Context): void {
     { schema: { summary: "End this session", tags, response: { 204: Type.Null() } } },
     async (request, reply) => {
       const { id, session_id } = viewerOf(request);
-      await deleteSession(db, { id: session_id, userId: id });
+      await endSession(context, id, session_id);
       return reply.code(204).send(null);
     },
   );
@@ -60,7 +60,7 @@ export function sessionRoutes(app: App, context: Context): void {
       },
     },
     async (request, reply) => {
-      await endSession(db, viewerOf(request).id, request.params.id);
+      await endSession(context, viewerOf(request).id, request.params.id);
       return reply.code(204).send(null);
     },
   );

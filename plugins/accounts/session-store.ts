@@ -1,7 +1,7 @@
 import { type Generated, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
-import type { Viewer } from "../../src/http/types.ts";
+import type { FoundSession } from "./session-cache.ts";
 
 export interface SessionsTable {
   id: string;
@@ -28,23 +28,24 @@ export async function insertSession(
   await tx.insertInto("sessions").values(session).execute();
 }
 
-/** The viewer of a token, if the session was used within `lifetime` ms; notes the use, at most once a minute. */
-export async function viewerByToken(db: Db, tokenHash: Buffer, lifetime: number): Promise<Viewer | null> {
+/** The session of a token, if it was used within `lifetime` ms; notes the use, at most once a minute. */
+export async function sessionByToken(db: Db, tokenHash: Buffer, lifetime: number): Promise<FoundSession | null> {
   const row = await db
     .selectFrom("sessions")
     .innerJoin("users", "users.id", "sessions.user_id")
     .select(["users.id", "users.username", "sessions.id as session_id"])
     .select(sql<boolean>`sessions.last_used_at < now() - interval '1 minute'`.as("stale"))
+    .select(sql<number>`(extract(epoch FROM sessions.last_used_at - now()) * 1000)::float8 + ${lifetime}`.as("left"))
     .where("token_hash", "=", tokenHash)
     .where("users.state", "=", "active")
     .where(unexpired(lifetime))
     .executeTakeFirst();
   if (!row) return null;
-  const { stale, ...viewer } = row;
+  const { stale, left, ...viewer } = row;
   if (stale) {
     await db.updateTable("sessions").set({ last_used_at: sql`now()` }).where("id", "=", viewer.session_id).execute();
   }
-  return viewer;
+  return { viewer, left };
 }
 
 /** The sessions that are still good, latest first. */

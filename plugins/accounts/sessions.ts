@@ -1,10 +1,11 @@
 import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
-import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import type { Viewer } from "../../src/http/types.ts";
 import { accountSuspended, sessionNotFound, wrongCredentials } from "./errors.ts";
 import { verifyPassword } from "./passwords.ts";
-import { deleteSession, insertSession, viewerByToken } from "./session-store.ts";
+import { forgettingSessions, keptViewer } from "./session-cache.ts";
+import { deleteSession, deleteSessions, insertSession, sessionByToken } from "./session-store.ts";
 import { type AccountRow, credentialsByLogin, holdAccount } from "./store.ts";
 import { hashToken, newToken } from "./tokens.ts";
 
@@ -36,9 +37,13 @@ export async function logIn(
   });
 }
 
-/** @param lifetime milliseconds without use after which a session has ended. */
-export async function authenticate(db: Db, token: string, lifetime: number): Promise<Viewer | null> {
-  return viewerByToken(db, hashToken(token), lifetime);
+/** Whose session a token is, if it has not ended; one that ended on another server is refused within a second. */
+export async function authenticate(
+  { config, db, notices }: Pick<Context, "config" | "db" | "notices">,
+  token: string,
+): Promise<Viewer | null> {
+  const hash = hashToken(token);
+  return keptViewer(notices, hash, () => sessionByToken(db, hash, config.accounts.session_lifetime));
 }
 
 /** @returns the token, which is kept nowhere. */
@@ -55,6 +60,29 @@ export async function startSession(tx: Tx, userId: string, origin: Origin): Prom
 }
 
 /** @throws 404 for a session that is not the account's. */
-export async function endSession(db: Db, userId: string, sessionId: string): Promise<void> {
-  if (!isUuid(sessionId) || !(await deleteSession(db, { id: sessionId, userId }))) throw sessionNotFound({});
+export async function endSession(
+  { db, notices }: Pick<Context, "db" | "notices">,
+  userId: string,
+  sessionId: string,
+): Promise<void> {
+  if (!isUuid(sessionId)) throw sessionNotFound({});
+  const ended = await forgettingSessions(notices, userId, () =>
+    inTransaction(db, async (tx) => {
+      if (!(await deleteSession(tx, { id: sessionId, userId }))) return false;
+      await notices.tell(tx, "account.sessions_ended", userId);
+      return true;
+    }),
+  );
+  if (!ended) throw sessionNotFound({});
+}
+
+/** Ends all sessions of an account, but `except`; by whoever runs that in `forgettingSessions`. */
+export async function endSessions(
+  tx: Tx,
+  { notices }: Pick<Context, "notices">,
+  userId: string,
+  except: string | null = null,
+): Promise<void> {
+  await deleteSessions(tx, userId, except);
+  await notices.tell(tx, "account.sessions_ended", userId);
 }

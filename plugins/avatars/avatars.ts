@@ -9,6 +9,7 @@ import {
   lockAccounts,
   requireActive,
   setAvatar,
+  setAvatarUpload,
 } from "../accounts/index.ts";
 import { createMedia, discardOriginals, retireMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { ownerOfAvatar } from "./store.ts";
@@ -28,9 +29,9 @@ export async function uploadAvatar(
   try {
     return await inTransaction(context.db, async (tx) => {
       // The account first, though media go before accounts: nobody else can know of the new medium's row.
-      const { avatar_id, avatar_upload_id: overtaken } = await lockOwn(tx, userId);
+      const { avatar_upload_id: overtaken } = await lockOwn(tx, userId);
       await createMedia(tx, context, { originals, owner_id: userId, purpose: "avatar" });
-      await setAvatar(tx, userId, { avatar_id, avatar_upload_id: originals.at(-1)?.id ?? null });
+      await setAvatarUpload(tx, userId, originals.at(-1)?.id ?? null);
       await retireMedia(tx, context, [overtaken]);
       return present(tx, userId);
     });
@@ -44,7 +45,7 @@ export async function uploadAvatar(
 export async function removeAvatar(context: Context, userId: string): Promise<AccountRow> {
   return inTransaction(context.db, async (tx) => {
     const { avatar_id, avatar_upload_id } = await lockOwn(tx, userId);
-    await setAvatar(tx, userId, { avatar_id: null, avatar_upload_id: null });
+    await setAvatar(tx, context, userId, null);
     await retireMedia(tx, context, [avatar_id, avatar_upload_id]);
     return present(tx, userId);
   });
@@ -54,13 +55,17 @@ export async function removeAvatar(context: Context, userId: string): Promise<Ac
  * A medium has been processed: if it is the latest upload of an avatar, it is shown from now on. One that was overtaken is
  * being removed by whoever overtook it, and one that failed stays to tell why. To be told twice changes nothing.
  */
-export async function showAvatar(tx: Tx, context: Pick<Context, "enqueue">, mediumId: string): Promise<void> {
+export async function showAvatar(
+  tx: Tx,
+  context: Pick<Context, "emit" | "enqueue" | "notices">,
+  mediumId: string,
+): Promise<void> {
   const ownerId = await ownerOfAvatar(tx, mediumId);
   if (ownerId === undefined) return;
   await lockAccounts(tx, [ownerId]);
   const { avatar_id, avatar_upload_id } = await avatarOf(tx, ownerId);
   if (avatar_upload_id !== mediumId) return;
-  await setAvatar(tx, ownerId, { avatar_id: mediumId, avatar_upload_id: null });
+  await setAvatar(tx, context, ownerId, mediumId);
   await retireMedia(tx, context, [avatar_id]);
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type pg from "pg";
-import { viewerByToken } from "../../plugins/accounts/session-store.ts";
+import { sessionByToken } from "../../plugins/accounts/session-store.ts";
 import { feedPage } from "../../plugins/feed/store.ts";
 import { listPeople } from "../../plugins/graph/store.ts";
 import { listPublished, postsByIds } from "../../plugins/posts/store.ts";
@@ -95,7 +95,7 @@ export async function measureLists(
     await list("followers, the most", follows(firstAccountId, "followers")),
     await list("following, 2,000", follows(viewer.id, "following")),
     await single(`${ids.length} posts by their ids`, (db) => postsByIds(db, viewer.id, ids)),
-    await single("session of a token", (db) => viewerByToken(db, sha256(viewer.token), SESSION_LIFETIME)),
+    await single("session of a token", (db) => sessionByToken(db, sha256(viewer.token), SESSION_LIFETIME)),
   ];
 }
 
