@@ -48,7 +48,8 @@ export async function enqueueFanOut(
  */
 export async function fanOut(context: Context, job: FanOut, run: Pick<Run, "log" | "signal">): Promise<void> {
   const { redis } = context;
-  if (redis === null) return;
+  if (redis === null)
+    throw new Error("this worker has no Redis; set TINTYPE_REDIS_URL as where the post was published");
   const started = performance.now();
   const done = await serve(context, redis, job, run.signal);
   const ms = performance.now() - started;
