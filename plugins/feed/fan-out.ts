@@ -85,7 +85,9 @@ async function serve(
 
   let pushed = 0;
   if (!job.after) {
-    await apply("author", [author_id]);
+    if ((await apply("author", [author_id])) > 0) {
+      await inTransaction(context.db, (tx) => context.notices.tell(tx, "feed.author", author_id));
+    }
     pushed += await apply("timeline", [author_id]);
   }
   if (await isPulledOnly(context, { author_id, published_at })) return { followers: 0, pushed, next: null };
