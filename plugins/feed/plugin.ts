@@ -1,6 +1,7 @@
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { Feature } from "../../src/feature.ts";
+import { FanOutRebuild, FanOutStatus, FanOutVerify } from "./fanout-commands.ts";
 import { fanOutJob } from "./jobs.ts";
 
 export const feed: Feature = {
@@ -12,6 +13,7 @@ export const feed: Feature = {
     await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
   },
   jobs: [fanOutJob],
+  commands: { "fanout:rebuild": FanOutRebuild, "fanout:status": FanOutStatus, "fanout:verify": FanOutVerify },
   on: {
     "post.published": async (tx, post, context) => {
       await (await import("./pulled.ts")).settlePull(tx, context, post.author_id);

@@ -12,9 +12,11 @@ export interface PulledAuthorsTable {
 
 export interface TimelineRebuildsTable {
   singleton: Generated<boolean>;
+  run_id: string;
+  epoch: string;
   started_at: Generated<Date>;
-  after_id: string;
-  rebuilt: number;
+  after_id: string | null;
+  rebuilt: Generated<number>;
 }
 
 declare module "../../src/db/schema.ts" {
@@ -24,7 +26,7 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
-interface PageOptions {
+export interface PageOptions {
   limit: number;
   after: Position | null;
 }
@@ -66,7 +68,7 @@ export function settled(at: RawBuilder<unknown>): RawBuilder<boolean> {
  * the buffers when a fifth of the posts came after the last VACUUM, each of them then looked up in the table. A plain join
  * in the order of time is quick for busy accounts and reads half the table for rare ones. Plans: docs/feed-plans.md.
  */
-async function latestOf(
+export async function latestOf(
   db: Db,
   accounts: RawBuilder<{ id: string }>,
   { limit, after }: PageOptions,
