@@ -4,6 +4,7 @@ import { assertNoUnfinishedRestore } from "./backup/target.ts";
 import type { Config } from "./config/schema.ts";
 import type { Context } from "./context.ts";
 import { makeDataDir } from "./data-dir.ts";
+import { openBulkhead } from "./db/bulkhead.ts";
 import { type Database, openDatabase, type Role } from "./db/database.ts";
 import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
@@ -15,6 +16,7 @@ import { type Feature, jobsOf, keptData } from "./feature.ts";
 import { installJobQueue, type JobQueue, openJobQueue } from "./jobs/queue.ts";
 import { createNotices } from "./notices.ts";
 import type { MediaStore } from "./ports/media.ts";
+import { openRedis } from "./redis/redis.ts";
 
 export interface Deps {
   readonly context: Context;
@@ -53,11 +55,17 @@ export async function openDeps(options: {
     await assertQueuesThere(queue, allFeatures);
     const { notices, listen } = createNotices();
     if (role !== "command") opened.push(listen(database.connection, log));
+    const bulkhead = openBulkhead(database.connection, { max: config.feed.pool_max, log });
+    opened.push(bulkhead.close);
+    const redis = await openRedis({ config, log, db: database.db, notices });
+    if (redis) opened.push(() => redis.close());
     const context: Context = {
       config,
       log,
       db: database.db,
       pool: database.pool,
+      bulkhead,
+      redis,
       media,
       queue,
       enqueue: queue.enqueue,

@@ -36,3 +36,13 @@ function serializeError(error: Error) {
   const { detail, where, internalQuery, parameters, client, rawPacket, ...shown } = pino.stdSerializers.err(error);
   return isDatabaseError(error) ? shown : { ...shown, ...(detail === undefined ? {} : { detail }) };
 }
+
+/** What fails again and again says so once in `ms` milliseconds, which is enough. */
+export function oncePer<Argument>(ms: number, say: (argument: Argument) => void): (argument: Argument) => void {
+  let quietUntil = 0;
+  return (argument) => {
+    if (performance.now() < quietUntil) return;
+    quietUntil = performance.now() + ms;
+    say(argument);
+  };
+}

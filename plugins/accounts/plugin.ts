@@ -14,6 +14,10 @@ export const accounts: Feature = {
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).accountTakeout(context, userId);
   },
+  on: {
+    "account.changed": async (tx, { user_id }, context) =>
+      (await import("./cards.ts")).cards(context).drop(tx, user_id),
+  },
   jobs: [mailJob, deleteJob, sweepAccounts, sweepSessions],
   commands: {
     "users:create": UsersCreate,

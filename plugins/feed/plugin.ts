@@ -1,8 +1,32 @@
+import type { Context } from "../../src/context.ts";
+import type { Tx } from "../../src/db/transaction.ts";
 import type { Feature } from "../../src/feature.ts";
+import { fanOutJob } from "./jobs.ts";
 
 export const feed: Feature = {
   name: "feed",
   summary: "the home feed",
   requires: ["tickets", "accounts", "graph", "posts"],
   plugin: async (app, context) => (await import("./routes.ts")).feedRoutes(app, context),
+  jobs: [fanOutJob],
+  on: {
+    "post.published": async (tx, post, context) => {
+      await (await import("./pulled.ts")).settlePull(tx, context, post.author_id);
+      await (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "push");
+    },
+    "post.deleted": async (tx, post, context) =>
+      (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "remove"),
+    "follow.started": (tx, { follower_id }, context) => changed(tx, context, follower_id),
+    "follow.ended": (tx, { follower_id }, context) => changed(tx, context, follower_id),
+    "account.blocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, blocker_id, blocked_id),
+    "account.unblocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, blocker_id, blocked_id),
+    "account.muted": (tx, { muter_id }, context) => changed(tx, context, muter_id),
+    "account.unmuted": (tx, { muter_id }, context) => changed(tx, context, muter_id),
+    "account.deleting": (tx, { user_id }, context) => changed(tx, context, user_id),
+  },
 };
+
+/** What these viewers' feeds are made of is another from this transaction on. */
+async function changed(tx: Tx, context: Context, ...viewerIds: string[]): Promise<void> {
+  await (await import("./timelines.ts")).dropTimelines(tx, context, viewerIds);
+}

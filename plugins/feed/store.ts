@@ -1,11 +1,61 @@
-import { sql } from "kysely";
+import { type Generated, type RawBuilder, sql } from "kysely";
 import type { Db } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
-import { feedAuthors } from "../graph/index.ts";
+import { feedAuthors, followedAuthors } from "../graph/index.ts";
 import type { PublishedPosition } from "../posts/index.ts";
 
+export interface PulledAuthorsTable {
+  user_id: string;
+  pulled_since: Date;
+  returned_xid: string | null;
+}
+
+export interface TimelineRebuildsTable {
+  singleton: Generated<boolean>;
+  started_at: Generated<Date>;
+  after_id: string;
+  rebuilt: number;
+}
+
+declare module "../../src/db/schema.ts" {
+  interface Schema {
+    pulled_authors: PulledAuthorsTable;
+    timeline_rebuilds: TimelineRebuildsTable;
+  }
+}
+
+interface PageOptions {
+  limit: number;
+  after: Position | null;
+}
+
+/** One page of the viewer's feed: posts of those whom the viewer follows and has not muted, and of the viewer, latest first. */
+export async function feedPage(db: Db, viewerId: string, options: PageOptions): Promise<PublishedPosition[]> {
+  return latestOf(db, feedAuthors(viewerId), options);
+}
+
 /**
- * One page of the posts of those whom the viewer follows and has not muted, and of the viewer, latest first.
+ * What is pushed to the viewer's timeline: the feed without those who are pulled, but with those who vanished, who may
+ * come back. Whoever is pulled since this moment is in it: other servers may not know yet that they have to pull.
+ */
+export async function timelinePage(db: Db, viewerId: string, options: PageOptions): Promise<PublishedPosition[]> {
+  const authors = sql<{ id: string }>`
+    ${followedAuthors(viewerId)} AND NOT EXISTS (SELECT FROM pulled_authors
+      WHERE user_id = following_id AND returned_xid IS NULL AND ${settled(sql`now()`)})
+    UNION ALL SELECT ${viewerId}::uuid`;
+  return latestOf(db, authors, options);
+}
+
+/** Seconds after which every server knows of an author that has to be pulled. */
+const PULL_GRACE = 10;
+
+/** Whether an author of pulled_authors was pulled long enough before `at` that every server knew. */
+export function settled(at: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`pulled_since + ${PULL_GRACE} * interval '1 second' < ${at}`;
+}
+
+/**
+ * One page of the posts of these authors, latest first.
  *
  * A page of `limit` posts has at most `limit` authors: those whose latest posts (older than `after`) are the latest. So one
  * post of each followed account is looked up, and a page only of the few that can be on it. Both are descents of
@@ -16,16 +66,16 @@ import type { PublishedPosition } from "../posts/index.ts";
  * the buffers when a fifth of the posts came after the last VACUUM, each of them then looked up in the table. A plain join
  * in the order of time is quick for busy accounts and reads half the table for rare ones. Plans: docs/feed-plans.md.
  */
-export async function feedPage(
+async function latestOf(
   db: Db,
-  viewerId: string,
-  { limit, after }: { limit: number; after: Position | null },
+  accounts: RawBuilder<{ id: string }>,
+  { limit, after }: PageOptions,
 ): Promise<PublishedPosition[]> {
   const older = after ? sql`AND (published_at, id) < (${after.at}, ${after.id}::uuid)` : sql``;
   // MATERIALIZED keeps the plan's shape whatever the statistics say: accounts outside, descents inside.
   const { rows } = await sql<PublishedPosition>`
     WITH accounts AS MATERIALIZED (
-      ${feedAuthors(viewerId)}
+      ${accounts}
     ), authors AS MATERIALIZED (
       SELECT accounts.id FROM accounts
       CROSS JOIN LATERAL (
@@ -43,4 +93,46 @@ export async function feedPage(
     ) AS post
     ORDER BY post.published_at DESC, post.id DESC LIMIT ${limit}`.execute(db);
   return rows;
+}
+
+/** Where a walk over an author's followers stands: the latest follow comes first. */
+export type FollowersPlace = Position | null;
+
+/** Some followers of an author, by the last byte of their ids, and where the next ones begin; null after the last. */
+export interface Followers {
+  count: number;
+  byTag: string[][];
+  next: FollowersPlace;
+}
+
+/** Characters of a UUID. */
+const UUID = 36;
+
+/**
+ * The next `limit` followers, for as long as the post is published: none if it is gone. Postgres puts the ids of one tag
+ * together: a row a follower took Node twice as long to read.
+ */
+export async function followersOf(
+  db: Db,
+  options: { authorId: string; postId: string | null; after: FollowersPlace; limit: number },
+): Promise<Followers> {
+  const { authorId, postId, after, limit } = options;
+  const { rows } = await sql<{ ids: string; last_at: Date; last_id: string }>`
+    WITH page AS MATERIALIZED (
+      SELECT follower_id, created_at FROM follows
+      WHERE following_id = ${authorId}
+        ${postId === null ? sql`` : sql`AND EXISTS (SELECT FROM posts WHERE id = ${postId} AND status = 'published')`}
+        ${after ? sql`AND (created_at, follower_id) < (${after.at}, ${after.id}::uuid)` : sql``}
+      ORDER BY created_at DESC, follower_id DESC LIMIT ${limit}
+    ), last AS (
+      SELECT created_at AS last_at, follower_id AS last_id FROM page ORDER BY created_at, follower_id LIMIT 1
+    )
+    SELECT string_agg(follower_id::text, '') AS ids, last_at, last_id
+    FROM page CROSS JOIN last GROUP BY get_byte(uuid_send(follower_id), 15), last_at, last_id`.execute(db);
+  const byTag = rows.map(({ ids }) =>
+    Array.from({ length: ids.length / UUID }, (_, index) => ids.slice(index * UUID, (index + 1) * UUID)),
+  );
+  const count = byTag.reduce((sum, ids) => sum + ids.length, 0);
+  const [row] = rows;
+  return { count, byTag, next: row && count === limit ? { at: row.last_at, id: row.last_id } : null };
 }

@@ -2,6 +2,15 @@
 
 export { requireKnown, requireSeen } from "./graph.ts";
 export { RelatedUser, toRelatedUser } from "./schemas.ts";
-export { isInFeed, isKnown, isListed, isSeen, type ViewerSnapshot, viewerSnapshot } from "./snapshot.ts";
+export {
+  decodeSnapshot,
+  encodeSnapshot,
+  isInFeed,
+  isKnown,
+  isListed,
+  isSeen,
+  type ViewerSnapshot,
+  viewerSnapshot,
+} from "./snapshot.ts";
 export { type Relationship, relationshipTo } from "./store.ts";
-export { feedAuthors, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";
+export { feedAuthors, followedAuthors, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";

@@ -1,6 +1,7 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { addToCounter } from "../accounts/index.ts";
+import { hotPosts } from "./hot-posts.ts";
 import { deletePosts, lockSomePosts } from "./store.ts";
 
 const BATCH = 100;
@@ -11,22 +12,25 @@ const BATCH = 100;
  * is ready only now finds no post to publish. So no job a picture is needed.
  */
 export async function erasePosts(
-  { db, emit }: Pick<Context, "db" | "emit">,
+  context: Pick<Context, "db" | "emit" | "redis" | "notices" | "bulkhead">,
   userId: string,
   signal: AbortSignal,
 ): Promise<void> {
   for (let left = true; left; ) {
     signal.throwIfAborted();
-    left = await inTransaction(db, async (tx) => {
+    left = await inTransaction(context.db, async (tx) => {
       const posts = await lockSomePosts(tx, userId, BATCH);
       if (posts.length === 0) return false;
-      const published = posts.filter(({ status }) => status === "published");
+      const published = posts.flatMap(({ id, published_at }) => (published_at ? { id, published_at } : []));
       await deletePosts(
         tx,
         posts.map(({ id }) => id),
       );
       await addToCounter(tx, userId, "post_count", -published.length);
-      for (const { id } of published) await emit(tx, "post.deleted", { post_id: id, author_id: userId });
+      for (const { id, published_at } of published) {
+        await hotPosts(context).drop(tx, id);
+        await context.emit(tx, "post.deleted", { post_id: id, author_id: userId, published_at });
+      }
       return true;
     });
   }

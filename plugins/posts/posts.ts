@@ -4,6 +4,7 @@ import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { addToCounter, requireActive } from "../accounts/index.ts";
 import { createMedia, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { notYourPost, postNotFound } from "./errors.ts";
+import { hotPosts } from "./hot-posts.ts";
 import { postsCreated } from "./metrics.ts";
 import {
   deletePost,
@@ -21,8 +22,8 @@ import {
 
 declare module "../../src/events.ts" {
   interface Events {
-    "post.published": { post_id: string; author_id: string };
-    "post.deleted": { post_id: string; author_id: string };
+    "post.published": { post_id: string; author_id: string; published_at: Date };
+    "post.deleted": { post_id: string; author_id: string; published_at: Date };
   }
 }
 
@@ -64,10 +65,20 @@ export async function requirePost(db: Db, viewerId: string, id: string): Promise
 }
 
 /** @throws 404 as above, 403 for another's post. */
-export async function editCaption(db: Db, viewerId: string, id: string, caption: string | null): Promise<PostRow> {
-  await requireOwnPost(db, viewerId, id);
-  await setCaption(db, id, caption);
-  return requirePost(db, viewerId, id);
+export async function editCaption(
+  context: Context,
+  viewerId: string,
+  id: string,
+  caption: string | null,
+): Promise<PostRow> {
+  await requireOwnPost(context.db, viewerId, id);
+  await inTransaction(context.db, async (tx) => {
+    if (!(await lockPost(tx, id))) throw postNotFound({});
+    await setCaption(tx, id, caption);
+    await hotPosts(context).drop(tx, id);
+  });
+  hotPosts(context).forget(id);
+  return requirePost(context.db, viewerId, id);
 }
 
 /** Removes the post for everybody at once; its objects go by jobs. @throws 404, 403. */
@@ -84,10 +95,12 @@ export async function removePost(context: Context, viewerId: string, id: string)
     const post = await lockPost(tx, id);
     if (!post) throw postNotFound({});
     await deletePost(tx, id);
-    if (post.status !== "published") return;
+    if (post.published_at === null) return;
     await addToCounter(tx, viewerId, "post_count", -1);
-    await context.emit(tx, "post.deleted", { post_id: id, author_id: viewerId });
+    await hotPosts(context).drop(tx, id);
+    await context.emit(tx, "post.deleted", { post_id: id, author_id: viewerId, published_at: post.published_at });
   });
+  hotPosts(context).forget(id);
 }
 
 /**
@@ -106,8 +119,8 @@ export async function settlePost(tx: Tx, { emit }: Pick<Context, "emit">, medium
   } else if (media.every((medium) => medium.state === "ready")) {
     // The account first: who waits for its row must not hold a time of publication that is passing by.
     await addToCounter(tx, post.user_id, "post_count", 1);
-    await markPublished(tx, postId);
-    await emit(tx, "post.published", { post_id: postId, author_id: post.user_id });
+    const published_at = await markPublished(tx, postId);
+    await emit(tx, "post.published", { post_id: postId, author_id: post.user_id, published_at });
   } else {
     await markProcessing(tx, postId);
   }

@@ -98,7 +98,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
     },
     async (request) => {
       const viewer = viewerOf(request);
-      const post = await editCaption(db, viewer.id, request.params.id, blankToNull(request.body.caption));
+      const post = await editCaption(context, viewer.id, request.params.id, blankToNull(request.body.caption));
       return toPost(post, await mediaUrls(context, viewer.id));
     },
   );

@@ -1,4 +1,4 @@
-import { type Generated, type Selectable, sql } from "kysely";
+import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import type { UserRow } from "../accounts/index.ts";
@@ -60,15 +60,21 @@ export async function postsByIds(db: Db, viewerId: string, ids: readonly string[
     SELECT posts.id, posts.caption, posts.status, posts.failure_code, posts.failure_message, posts.created_at, posts.published_at,
       json_build_object('id', users.id, 'username', users.username, 'display_name', users.display_name,
         'is_private', users.is_private, 'avatar_id', users.avatar_id) AS author,
-      (SELECT coalesce(json_agg(json_build_object('id', media.id, 'state', media.state, 'alt_text', media.alt_text,
-                'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) ORDER BY post_media.position), '[]')
-       FROM post_media JOIN media ON media.id = post_media.medium_id WHERE post_media.post_id = posts.id) AS media
+      ${shownMedia()} AS media
     FROM unnest(${ids}::uuid[]) WITH ORDINALITY AS wanted (id, place)
     JOIN posts ON posts.id = wanted.id
     JOIN users ON users.id = posts.user_id
     WHERE (posts.status = 'published' OR posts.user_id = ${viewerId}) AND ${mayBeSeenBy(viewerId)}
     ORDER BY wanted.place`.execute(db);
   return rows;
+}
+
+/** The media of a post of the query, in their order, as JSON. */
+export function shownMedia(): RawBuilder<ShownMedium[]> {
+  return sql`
+    (SELECT coalesce(json_agg(json_build_object('id', media.id, 'state', media.state, 'alt_text', media.alt_text,
+              'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) ORDER BY post_media.position), '[]')
+     FROM post_media JOIN media ON media.id = post_media.medium_id WHERE post_media.post_id = posts.id)`;
 }
 
 export interface PublishedPosition {
@@ -99,8 +105,13 @@ export async function postIdOfMedium(tx: Tx, mediumId: string): Promise<string |
 export async function lockPost(
   tx: Tx,
   id: string,
-): Promise<Pick<Selectable<PostsTable>, "user_id" | "status"> | undefined> {
-  return tx.selectFrom("posts").select(["user_id", "status"]).where("id", "=", id).forUpdate().executeTakeFirst();
+): Promise<Pick<Selectable<PostsTable>, "user_id" | "status" | "published_at"> | undefined> {
+  return tx
+    .selectFrom("posts")
+    .select(["user_id", "status", "published_at"])
+    .where("id", "=", id)
+    .forUpdate()
+    .executeTakeFirst();
 }
 
 /** The media of a post in their order, with what became of them. */
@@ -118,12 +129,14 @@ export async function mediaOfPost(
 }
 
 /** `published_at` is the time of this statement and not of the transaction's beginning: nothing may wait after it. */
-export async function markPublished(tx: Tx, id: string): Promise<void> {
-  await tx
+export async function markPublished(tx: Tx, id: string): Promise<Date> {
+  const { published_at } = await tx
     .updateTable("posts")
-    .set({ status: "published", published_at: sql`clock_timestamp()`, failure_code: null, failure_message: null })
+    .set({ status: "published", published_at: sql<Date>`clock_timestamp()`, failure_code: null, failure_message: null })
     .where("id", "=", id)
-    .execute();
+    .returning(sql<Date>`published_at`.as("published_at"))
+    .executeTakeFirstOrThrow();
+  return published_at;
 }
 
 export async function markProcessing(tx: Tx, id: string): Promise<void> {
@@ -155,10 +168,10 @@ export async function lockSomePosts(
   tx: Tx,
   userId: string,
   limit: number,
-): Promise<Pick<Selectable<PostsTable>, "id" | "status">[]> {
+): Promise<Pick<Selectable<PostsTable>, "id" | "published_at">[]> {
   return tx
     .selectFrom("posts")
-    .select(["id", "status"])
+    .select(["id", "published_at"])
     .where("user_id", "=", userId)
     .orderBy("id")
     .limit(limit)

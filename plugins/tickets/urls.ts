@@ -1,3 +1,4 @@
+import type { Config } from "../../src/config/schema.ts";
 import type { Context } from "../../src/context.ts";
 import { ticketSigner } from "./keyring.ts";
 
@@ -10,15 +11,26 @@ export interface MediaUrls {
   rendition(mediumId: string, name: string, ticketed: boolean): string;
 }
 
-/** The viewer's ticket is asked for with the first URL that wants one, and is the same for all of an answer. */
-export async function mediaUrls({ config, db }: Pick<Context, "config" | "db">, viewerId: string): Promise<MediaUrls> {
-  const sign = await ticketSigner({ db });
-  const publicBase = config.media.public_base_url ?? config.public_url;
+export async function mediaUrls(context: Pick<Context, "config" | "db">, viewerId: string): Promise<MediaUrls> {
+  return urlsWith(context.config, await ticketQuery(context, viewerId));
+}
+
+/** The query string with the viewer's ticket, which is made when it is first asked for and the same for all of an answer. */
+export async function ticketQuery(context: Pick<Context, "db">, viewerId: string): Promise<() => string> {
+  const sign = await ticketSigner(context);
   let query: string | undefined;
+  return () => {
+    query ??= `?t=${sign(viewerId)}`;
+    return query;
+  };
+}
+
+/** @param query what is put behind the URL of a picture that wants a ticket. */
+export function urlsWith({ media, public_url }: Pick<Config, "media" | "public_url">, query: () => string): MediaUrls {
+  const publicBase = media.public_base_url ?? public_url;
   return {
     rendition(mediumId, name, ticketed) {
-      if (ticketed) query ??= `?t=${sign(viewerId)}`;
-      return `${ticketed ? config.public_url : publicBase}/media/${mediumId}/${name}.webp${ticketed ? query : ""}`;
+      return `${ticketed ? public_url : publicBase}/media/${mediumId}/${name}.webp${ticketed ? query() : ""}`;
     },
   };
 }

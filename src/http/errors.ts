@@ -82,4 +82,5 @@ export const internalError = defineError(
   "Something failed on our side. Tell the operator the request id.",
 );
 export const unavailable = defineError("UNAVAILABLE", 503, "A part of the system does not answer. Try again shortly.");
+export const tooBusy = defineError("TOO_BUSY", 503, "Too many ask for this at once. Try again shortly.");
 export const shuttingDown = defineError("SHUTTING_DOWN", 503, "This server is being stopped. Try again at once.");

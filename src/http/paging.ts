@@ -84,7 +84,8 @@ export function rankedPageRequest({ limit, cursor }: PageOptions): { limit: numb
 
 /**
  * Cuts rows to a page and adds the `Link` header.
- * @param rows one more than `limit` where there are more: that is how a next page is known.
+ * @param options.rows one more than `limit` where there are more: that is how a next page is known.
+ * @param options.next where it begins though the rows do not show that there is one, some of them having gone meanwhile.
  */
 export function sendPage<Row, Item>(
   request: FastifyRequest,
@@ -95,12 +96,14 @@ export function sendPage<Row, Item>(
     publicUrl: string;
     position(row: Row): Position | RankedPosition;
     item(row: Row): Item;
+    next?: Position | null;
   },
 ): Page<Item> {
   const { rows, limit, publicUrl, position, item } = options;
   const shown = rows.slice(0, limit);
   const last = rows.length > limit ? shown.at(-1) : undefined;
-  const nextCursor = last === undefined ? null : encodeCursor(position(last));
+  const next = last === undefined ? (options.next ?? null) : position(last);
+  const nextCursor = next && encodeCursor(next);
   if (nextCursor !== null) {
     const url = new URL(request.url, publicUrl);
     url.searchParams.set("cursor", nextCursor);

@@ -7,6 +7,7 @@ import { describe } from "../db/database.ts";
 import { classifyDatabaseError, isDatabaseError } from "../db/errors.ts";
 import type { Tx } from "../db/transaction.ts";
 import { DependencyError } from "../errors.ts";
+import { oncePer } from "../log.ts";
 import { type Job, type JobData, type JobName, NotYetError, type OpenJob, type Run } from "./job.ts";
 
 /** Where jobs go whose last try has failed. Nothing takes them from there but `jobs retry` and `jobs purge`. */
@@ -75,6 +76,7 @@ export async function openJobQueue(
   });
   boss.on(
     "error",
+    // With Postgres down each poll of each queue fails.
     oncePer(10_000, (error: Error) => log.warn({ err: error }, "job queue")),
   );
   boss.on("warning", (warning) => log.debug({ warning }, "job queue"));
@@ -275,15 +277,5 @@ function bossConnection(connection: pg.PoolConfig) {
   const given = { host, port, user, password, database, connectionString, application_name, Client };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
     connectionString?: string;
-  };
-}
-
-/** With Postgres down each poll of each queue fails: one of them in `ms` milliseconds says enough. */
-function oncePer<Argument>(ms: number, work: (argument: Argument) => void): (argument: Argument) => void {
-  let quietUntil = 0;
-  return (argument) => {
-    if (performance.now() < quietUntil) return;
-    quietUntil = performance.now() + ms;
-    work(argument);
   };
 }

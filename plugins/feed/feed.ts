@@ -1,0 +1,101 @@
+import type { Context } from "../../src/context.ts";
+import type { Position } from "../../src/http/paging.ts";
+import { RedisUnavailableError } from "../../src/redis/redis.ts";
+import { postsByIds, toPost } from "../posts/index.ts";
+import { mediaUrls } from "../tickets/index.ts";
+import { CachedFeed } from "./cached-feed.ts";
+import { type CacheStatus, feedHits, feedMisses, feedSeconds } from "./metrics.ts";
+import { feedPage } from "./store.ts";
+
+export interface FeedRequest {
+  limit: number;
+  after: Position | null;
+}
+
+/** One post of a feed, as JSON in one or more parts, and its place. */
+export interface FeedItem {
+  position: Position;
+  json: readonly Buffer[];
+}
+
+export interface FeedPage {
+  /** At most one more than asked for: then there is a next page. */
+  items: FeedItem[];
+  /** Where there is no such one, but further pages all the same: the place after which they begin. */
+  next: Position | null;
+  degraded: boolean;
+  status: CacheStatus;
+}
+
+type FeedContext = Pick<Context, "config" | "db" | "bulkhead" | "redis" | "notices" | "log">;
+
+/** The home feed: from Redis where there is one that answers, else from Postgres. Both say the same. */
+export class Feed {
+  readonly #context: FeedContext;
+  readonly #cached: CachedFeed | null;
+
+  constructor(context: FeedContext) {
+    this.#context = context;
+    this.#cached = context.redis && new CachedFeed({ ...context, redis: context.redis });
+  }
+
+  /** @throws 503 when too many feeds have to be read from Postgres at once. */
+  async page(viewerId: string, request: FeedRequest): Promise<FeedPage> {
+    const started = performance.now();
+    const page = await this.#page(viewerId, request);
+    feedSeconds.observe({ cache_status: page.status }, (performance.now() - started) / 1_000);
+    if (page.status === "hit") feedHits.inc();
+    if (page.status === "miss") feedMisses.inc();
+    return page;
+  }
+
+  async #page(viewerId: string, request: FeedRequest): Promise<FeedPage> {
+    if (this.#cached === null) return this.#fromPostgres(viewerId, request, { degraded: false, status: "off" });
+    try {
+      const page = await this.#cached.page(viewerId, request);
+      return page ?? (await this.#fromPostgres(viewerId, request, { degraded: false, status: "miss" }));
+    } catch (error) {
+      if (!(error instanceof RedisUnavailableError)) throw error;
+      this.#context.log.debug({ err: error }, "a feed comes from Postgres");
+      return this.#fromPostgres(viewerId, request, { degraded: true, status: "miss" });
+    }
+  }
+
+  async #fromPostgres(
+    viewerId: string,
+    { limit, after }: FeedRequest,
+    made: Pick<FeedPage, "degraded" | "status">,
+  ): Promise<FeedPage> {
+    const [rows, posts] = await this.#context.bulkhead.run(async (db) => {
+      const found = await feedPage(db, viewerId, { limit: limit + 1, after });
+      return [
+        found,
+        await postsByIds(
+          db,
+          viewerId,
+          found.map(({ id }) => id),
+        ),
+      ] as const;
+    });
+    const urls = await mediaUrls(this.#context, viewerId);
+    const last = rows.at(-1);
+    return {
+      items: posts.map((post) => ({
+        position: { at: post.published_at ?? new Date(0), id: post.id },
+        json: [Buffer.from(JSON.stringify(toPost(post, urls)))],
+      })),
+      // Of those that were found some may be gone by now: the page is then shorter, not ended.
+      next: rows.length > limit && last && posts.length <= limit ? { at: last.published_at, id: last.id } : null,
+      ...made,
+    };
+  }
+}
+
+const feeds = new WeakMap<Context, Feed>();
+
+/** The feed of this process. */
+export function feedOf(context: Context): Feed {
+  const known = feeds.get(context) ?? new Feed(context);
+  feeds.set(context, known);
+  return known;
+}

@@ -1,0 +1,123 @@
+import { v4 as randomId } from "uuid";
+import type { Context } from "../../src/context.ts";
+import type { PgSnapshot } from "../../src/db/snapshot.ts";
+import type { Tx } from "../../src/db/transaction.ts";
+import type { RedisStore } from "../../src/redis/redis.ts";
+import { CHANGES_KEPT } from "../../src/redis/row-cache.ts";
+import { pgSnapshotArgs } from "../../src/redis/scripts.ts";
+import { END, splitEntries } from "./entries.ts";
+import { BEGIN, DROP, FINISH, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
+
+/** Whose entries: what a viewer reads, or what a pulled author has posted. */
+export type Line = "timeline" | "author";
+
+/** Seconds that a timeline is there after it was read last. */
+const TTL = 7 * 24 * 3_600;
+/** Milliseconds that building one may take; then somebody else may begin. */
+const BUILD_TIME = 10_000;
+
+/** Some entries of a line, the newest first. */
+export interface Stretch {
+  entries: Buffer[];
+  /** What comes after them: `more` in Redis, what only Postgres knows (`cut`), or nothing (`end`). */
+  rest: "more" | "cut" | "end";
+}
+
+export interface ReadLine extends Stretch {
+  /** All transactions below it had ended when the line was built. */
+  built: number;
+  /** Of the snapshot that lies beside it. */
+  version: string;
+  /** Null if the version is the one that was known. */
+  snapshot: Buffer | null;
+}
+
+/** What a line is built of. */
+export interface Built {
+  seen: PgSnapshot;
+  /** At most CAPACITY, the newest first. */
+  entries: readonly Buffer[];
+  /** Whether there are none before them. */
+  complete: boolean;
+  snapshot: Buffer;
+}
+
+/** Timelines in Redis. Every function may throw RedisUnavailableError. */
+export class Timelines {
+  readonly #redis: RedisStore;
+
+  constructor(redis: RedisStore) {
+    this.#redis = redis;
+  }
+
+  /** @returns null if it is not there, or not built yet. */
+  async read(
+    line: Line,
+    id: string,
+    options: { after: Buffer | null; count: number; version?: string | undefined },
+  ): Promise<ReadLine | null> {
+    const { after, count, version = "" } = options;
+    const [list, hash] = this.#keys(line, id);
+    const answer = await this.#redis.run(READ, [list, hash], [this.#redis.epoch(), version, after ?? "", count, TTL]);
+    const [built, newVersion, snapshot, bytes] = answer as [Buffer, Buffer, Buffer | null, Buffer] | [];
+    if (!built || !newVersion || !bytes) return null;
+    const entries = splitEntries(bytes);
+    const rest = entries.at(-1)?.equals(END) ? "end" : entries.length < count ? "cut" : "more";
+    if (rest === "end") entries.pop();
+    return { entries, rest, built: Number(built), version: newVersion.toString(), snapshot: snapshot ?? null };
+  }
+
+  /** @returns the token to finish with; `busy` while somebody else is at it. */
+  async begin(line: Line, id: string, { anew = false } = {}): Promise<{ token: string } | "built" | "busy"> {
+    const token = randomId();
+    const args = [token, this.#redis.epoch(), BUILD_TIME, anew ? "1" : ""];
+    const answer = String(await this.#redis.run(BEGIN, this.#keys(line, id).slice(0, 2), args));
+    return answer === "begun" ? { token } : answer === "busy" ? "busy" : "built";
+  }
+
+  /** @param epoch of before Postgres was read. @returns whether it was kept: nothing has changed that it does not know of. */
+  async finish(line: Line, id: string, token: string, epoch: string, built: Built): Promise<boolean> {
+    const { seen, entries, complete, snapshot } = built;
+    const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", Buffer.concat(entries)];
+    return (await this.#redis.run(FINISH, this.#keys(line, id), [...args, ...pgSnapshotArgs(seen)])) === 1;
+  }
+
+  /** Makes a line void for a change that the transaction `xid` is about to make. */
+  async drop(line: Line, id: string, xid: string): Promise<void> {
+    await this.#redis.run(DROP, this.#keys(line, id), [xid, CHANGES_KEPT]);
+  }
+
+  /** @param ids that end with the same byte. @returns how many of the lines are there. */
+  async push(line: Line, ids: readonly string[], entry: Buffer): Promise<number> {
+    return Number(await this.#redis.run(PUSH, this.#lists(line, ids), [entry]));
+  }
+
+  /** @param ids as above. @returns how many entries were taken out. */
+  async remove(line: Line, ids: readonly string[], entries: readonly Buffer[]): Promise<number> {
+    return Number(await this.#redis.run(REMOVE, this.#lists(line, ids), entries));
+  }
+
+  #lists(line: Line, ids: readonly string[]): string[] {
+    return ids.map((id) => this.#redis.key(line, id));
+  }
+
+  /** The list, the hash beside it, and what remembers the last change. */
+  #keys(line: Line, id: string): [string, string, string] {
+    return [
+      this.#redis.key(line, id),
+      this.#redis.key(line === "timeline" ? "viewer" : "author-built", id),
+      this.#redis.key(`${line}-changed`, id),
+    ];
+  }
+}
+
+/** Makes the timelines of these viewers void from the commit of this transaction on, which holds their accounts. */
+export async function dropTimelines(
+  tx: Tx,
+  { redis }: Pick<Context, "redis">,
+  viewerIds: readonly string[],
+): Promise<void> {
+  if (redis === null) return;
+  const timelines = new Timelines(redis);
+  await redis.invalidate(tx, (xid) => Promise.all(viewerIds.map((id) => timelines.drop("timeline", id, xid))));
+}

@@ -1,0 +1,230 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { sql } from "kysely";
+import type { Logger } from "pino";
+import type { Config } from "../config/schema.ts";
+import { describe } from "../db/database.ts";
+import type { Db, Tx } from "../db/transaction.ts";
+import { DependencyError } from "../errors.ts";
+import { oncePer } from "../log.ts";
+import type { Notices } from "../notices.ts";
+import { createBreaker } from "./breaker.ts";
+import { belongsToCluster, identityOf, openCluster, openSingle, type RedisClient, untilReady } from "./client.ts";
+import { openEpoch } from "./epoch.ts";
+import type { Script } from "./scripts.ts";
+
+declare module "../notices.ts" {
+  interface NoticeTopics {
+    /** All that Redis held is void. */
+    "redis.void": true;
+  }
+}
+
+/** Redis is down, hangs, or what it holds cannot be trusted at this moment: Postgres is to be asked instead. */
+export class RedisUnavailableError extends DependencyError {}
+
+/**
+ * What may be done with Redis. Every call may throw RedisUnavailableError, within half a second, and at once while Redis
+ * is known to be down.
+ */
+export interface RedisStore {
+  /** The name of a key: keys of one id, and of others whose ids end alike, lie on one server of a cluster. */
+  key(kind: string, id: string): string;
+  run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown>;
+  get(keys: readonly string[]): Promise<(Buffer | null)[]>;
+  /** See src/redis/epoch.ts: what is kept must bear it, and what bears another is void. */
+  epoch(): string;
+  /**
+   * Takes out of Redis what a transaction makes untrue, before it commits: `work` is given its id. If Redis does not
+   * answer, all that it holds becomes void with the commit.
+   */
+  invalidate(tx: Tx, work: (xid: string) => Promise<unknown>): Promise<void>;
+  /** For operators: walks over the names of all keys of a kind, some of them perhaps twice. */
+  scan(kind: string): AsyncIterable<string[]>;
+  /** The connections, for what is asked of each server by name. */
+  client(): RedisClient;
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Milliseconds between two looks at whether this is still the Redis and the epoch that they were. */
+const LOOK_EVERY = 1_000;
+/** Milliseconds that a start waits for a connection. */
+const PATIENCE = 1_000;
+
+/** What a server answers that is down for what was asked, though it does answer. */
+const DOWN_REPLIES = /^(LOADING|CLUSTERDOWN|MASTERDOWN|READONLY|TRYAGAIN|OOM|NOREPLICAS|MISCONF|BUSY|UNKILLABLE)\b/;
+
+/** Opens the Redis of the configuration, and goes on without if it is down. Null where none is configured. */
+export async function openRedis(options: {
+  config: Config;
+  log: Logger;
+  db: Db;
+  notices: Notices;
+}): Promise<RedisStore | null> {
+  const { config, log, db, notices } = options;
+  if (config.redis.url === null) return null;
+  const store = new Store(config.redis.url, config.redis.key_prefix, { log, db, notices });
+  await store.start();
+  return store;
+}
+
+class Store implements RedisStore {
+  readonly #url: string;
+  readonly #prefix: string;
+  readonly #deps: { log: Logger; db: Db; notices: Notices };
+  readonly #epoch;
+  readonly #breaker;
+  readonly #complain: (error: Error) => void;
+  readonly #stopHearing: () => void;
+  readonly #closing = new AbortController();
+  #client: RedisClient;
+  /** Whether the process at the other end is known to be the one that was told of every change. */
+  #recognized = false;
+  #looking: Promise<void> = Promise.resolve();
+
+  constructor(url: string, prefix: string, deps: { log: Logger; db: Db; notices: Notices }) {
+    this.#url = url;
+    this.#prefix = prefix;
+    this.#deps = deps;
+    this.#epoch = openEpoch(deps.db);
+    this.#breaker = createBreaker("redis", deps.log, isOutage);
+    this.#complain = oncePer(10_000, (error) => deps.log.warn({ err: error }, "Redis"));
+    this.#stopHearing = deps.notices.on("redis.void", () => void this.#look());
+    this.#client = this.#watch(openSingle(url));
+  }
+
+  async start(): Promise<void> {
+    await untilReady(this.#client, PATIENCE);
+    await this.#look();
+    if (!this.#recognized) this.#deps.log.warn("Redis does not answer; feeds come from Postgres until it does");
+    void this.#keepLooking();
+  }
+
+  key(kind: string, id: string): string {
+    return `${this.#prefix}${kind}:{t${tagOf(id)}}:${id}`;
+  }
+
+  async run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown> {
+    return this.#ask(async () => {
+      const rest = [keys.length, ...keys, ...args];
+      try {
+        return await this.#client.callBuffer("EVALSHA", script.sha, ...rest);
+      } catch (error) {
+        if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error;
+        return this.#client.callBuffer("EVAL", script.lua, ...rest);
+      }
+    });
+  }
+
+  async get(keys: readonly string[]): Promise<(Buffer | null)[]> {
+    if (keys.length === 0) return [];
+    const client = this.#client;
+    const read = () =>
+      "nodes" in client ? Promise.all(keys.map((key) => client.getBuffer(key))) : client.mgetBuffer(...keys);
+    return (await this.#ask(read)) as (Buffer | null)[];
+  }
+
+  epoch(): string {
+    const epoch = this.#epoch.current();
+    if (epoch === null) throw new RedisUnavailableError("it is not known what of Redis is still true");
+    return epoch;
+  }
+
+  async invalidate(tx: Tx, work: (xid: string) => Promise<unknown>): Promise<void> {
+    const { rows } = await sql<{ xid: string }>`SELECT pg_current_xact_id()::text AS xid`.execute(tx);
+    const xid = rows[0]?.xid ?? "";
+    try {
+      await work(xid);
+    } catch (error) {
+      if (!(error instanceof RedisUnavailableError)) throw error;
+      await this.#epoch.end(tx, Number(xid));
+      await this.#deps.notices.tell(tx, "redis.void", "");
+    }
+  }
+
+  async *scan(kind: string): AsyncIterable<string[]> {
+    const match = `${this.#prefix}${kind}:{t*`;
+    const nodes = "nodes" in this.#client ? this.#client.nodes("master") : [this.#client];
+    for (const node of nodes) yield* node.scanStream({ match, count: 1_000 });
+  }
+
+  client(): RedisClient {
+    return this.#client;
+  }
+
+  async ping(): Promise<void> {
+    await this.#ask(() => this.#client.ping());
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#stopHearing();
+    this.#breaker.shutdown();
+    this.#client.disconnect();
+    await this.#looking;
+  }
+
+  async #ask(work: () => Promise<unknown>): Promise<unknown> {
+    if (!this.#recognized || this.#client.status !== "ready") throw new RedisUnavailableError("Redis is not connected");
+    try {
+      return await this.#breaker.fire(work);
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      throw new RedisUnavailableError(`Redis does not answer: ${describe(error)}`, { cause: error });
+    }
+  }
+
+  #watch<Client extends RedisClient>(client: Client): Client {
+    client.on("error", this.#complain);
+    const forget = () => {
+      this.#recognized = false;
+    };
+    client.on("close", forget);
+    client.on("ready", () => void this.#look());
+    // Of a cluster: one came or went, and others may hold its keys now.
+    client.on("-node", () => void this.#look());
+    client.on("+node", () => void this.#look());
+    return client;
+  }
+
+  async #keepLooking(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      await delay(this.#epoch.current() === null ? LOOK_EVERY / 20 : LOOK_EVERY, undefined, {
+        signal: this.#closing.signal,
+      }).catch(() => undefined);
+      await this.#look();
+    }
+  }
+
+  /** One look after the other: who asks during one wants what comes after it. */
+  #look(): Promise<void> {
+    this.#looking = this.#looking.then(() => this.#lookOnce());
+    return this.#looking;
+  }
+
+  async #lookOnce(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    try {
+      if (await belongsToCluster(this.#client)) {
+        this.#client.disconnect();
+        this.#client = this.#watch(openCluster(this.#url));
+        await untilReady(this.#client, PATIENCE);
+      }
+      await this.#epoch.recognize(await identityOf(this.#client));
+      this.#recognized = true;
+    } catch (error) {
+      this.#complain(error instanceof Error ? error : new Error(String(error)));
+      await this.#epoch.refresh().catch(() => undefined);
+    }
+  }
+}
+
+/** Of the 256 tags by which keys are spread: the last byte of a UUID, which is random. */
+function tagOf(id: string): string {
+  return String(Number.parseInt(id.slice(-2), 16)).padStart(3, "0");
+}
+
+function isOutage(error: unknown): boolean {
+  if (!(error instanceof Error)) return true;
+  return error.name !== "ReplyError" || DOWN_REPLIES.test(error.message);
+}

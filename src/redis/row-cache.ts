@@ -1,0 +1,169 @@
+import { LRUCache } from "lru-cache";
+import type { Context } from "../context.ts";
+import { parsePgSnapshot } from "../db/snapshot.ts";
+import type { Db, Tx } from "../db/transaction.ts";
+import type { NoticeTopic } from "../notices.ts";
+import { type RedisStore, RedisUnavailableError } from "./redis.ts";
+import { defineScript, HAD_ENDED, pgSnapshotArgs } from "./scripts.ts";
+
+/** Keeps a value, unless a transaction changes or changed the row that the value does not know of. */
+const PUT = defineScript(`${HAD_ENDED}
+local changed = redis.call('GET', KEYS[2])
+if changed and not had_ended(changed, ARGV[1], ARGV[2], ARGV[3]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[5])
+return 1`);
+
+const DROP = defineScript(`
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])`);
+
+/**
+ * Seconds that it is remembered which transaction changed a row: longer than any of them lasts, and than it takes to put
+ * into Redis what was read of Postgres before.
+ */
+export const CHANGES_KEPT = 600;
+/** Seconds. Events keep what is in the process fresh; this bounds what one that was lost could do. */
+const LOCAL_TTL = 60;
+
+/** Rows as Postgres has them, beside what the statement saw. */
+export interface Loaded<Row> {
+  /** `pg_current_snapshot()` of the statement. */
+  snapshot: string;
+  /** By id; those that are not there are left out. */
+  rows: ReadonlyMap<string, Row>;
+}
+
+export interface RowCacheOptions<Row, Hot> {
+  /** Of the keys in Redis. */
+  name: string;
+  /** Tells that the row of this id changed. */
+  topic: NoticeTopic;
+  /** Seconds that a row lies in Redis. */
+  ttl: number;
+  /** How many lie in the process. */
+  most: number;
+  load(db: Db, ids: readonly string[]): Promise<Loaded<Row>>;
+  /** What the process keeps of a row, which came through JSON. */
+  thaw(row: Row): Hot;
+}
+
+/** A read that is under way, with what changed meanwhile: that may be used for who asked before, and not be kept. */
+interface Read {
+  changed: Set<string>;
+  gap: boolean;
+}
+
+/**
+ * Rows by id: in the process, else in Redis, else from Postgres. What changes a row calls `drop` in its transaction, while
+ * it holds the row's lock, and `forget` after the commit: then it shows at once here, and within a second on other servers.
+ */
+export class RowCache<Row, Hot extends object> {
+  readonly #context: Pick<Context, "redis" | "notices" | "bulkhead">;
+  readonly #options: RowCacheOptions<Row, Hot>;
+  readonly #local: LRUCache<string, Hot>;
+  readonly #reads = new Set<Read>();
+
+  constructor(context: Pick<Context, "redis" | "notices" | "bulkhead">, options: RowCacheOptions<Row, Hot>) {
+    this.#context = context;
+    this.#options = options;
+    this.#local = new LRUCache({ max: options.most, ttl: LOCAL_TTL * 1_000 });
+    context.notices.on(options.topic, (id) => this.forget(id));
+    context.notices.onGap(() => {
+      this.#local.clear();
+      for (const read of this.#reads) read.gap = true;
+    });
+  }
+
+  /** @returns those that are there, in no order. */
+  async get(ids: readonly string[]): Promise<Map<string, Hot>> {
+    const found = new Map<string, Hot>();
+    const missing: string[] = [];
+    const live = this.#context.notices.live;
+    for (const id of ids) {
+      const hot = live ? this.#local.get(id) : undefined;
+      if (hot) found.set(id, hot);
+      else missing.push(id);
+    }
+    if (missing.length === 0) return found;
+    const read: Read = { changed: new Set(), gap: !live };
+    this.#reads.add(read);
+    try {
+      for (const [id, row] of await this.#fromRedis(missing)) this.#keep(read, found, id, row);
+      const rest = missing.filter((id) => !found.has(id));
+      for (const [id, row] of await this.#fromPostgres(rest)) this.#keep(read, found, id, row);
+    } finally {
+      this.#reads.delete(read);
+    }
+    return found;
+  }
+
+  /** To be called in the transaction that changes the row, behind its lock and before it commits. */
+  async drop(tx: Tx, id: string): Promise<void> {
+    const { redis, notices } = this.#context;
+    if (redis === null) return;
+    await redis.invalidate(tx, (xid) => redis.run(DROP, this.#keys(redis, id), [xid, CHANGES_KEPT]));
+    await notices.tell(tx, this.#options.topic, id);
+  }
+
+  /** To be called after the commit. */
+  forget(id: string): void {
+    this.#local.delete(id);
+    for (const read of this.#reads) read.changed.add(id);
+  }
+
+  #keep(read: Read, found: Map<string, Hot>, id: string, row: Row): void {
+    const hot = this.#options.thaw(row);
+    found.set(id, hot);
+    if (!read.gap && !read.changed.has(id)) this.#local.set(id, hot);
+  }
+
+  async #fromRedis(ids: readonly string[]): Promise<[string, Row][]> {
+    const { redis } = this.#context;
+    if (redis === null) return [];
+    try {
+      const epoch = `${redis.epoch()} `;
+      const values = await redis.get(ids.map((id) => this.#keys(redis, id)[0]));
+      return ids.flatMap((id, index): [string, Row][] => {
+        const value = values[index]?.toString();
+        return value?.startsWith(epoch) ? [[id, JSON.parse(value.slice(epoch.length))]] : [];
+      });
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) return [];
+      throw error;
+    }
+  }
+
+  async #fromPostgres(ids: readonly string[]): Promise<Iterable<[string, Row]>> {
+    if (ids.length === 0) return [];
+    const { redis, bulkhead } = this.#context;
+    const { load, ttl } = this.#options;
+    // Before Postgres is asked: what is kept must not bear an epoch that began after what it holds was read.
+    const epoch = redis && knownEpoch(redis);
+    const { rows, snapshot } = await bulkhead.run((db) => load(db, ids));
+    const kept = [...rows].map(([id, row]): [string, string] => [id, JSON.stringify(row)]);
+    if (redis && epoch !== null) {
+      const seen = pgSnapshotArgs(parsePgSnapshot(snapshot));
+      await Promise.all(
+        kept.map(([id, json]) => redis.run(PUT, this.#keys(redis, id), [...seen, `${epoch} ${json}`, ttl])),
+      ).catch((error: unknown) => {
+        if (!(error instanceof RedisUnavailableError)) throw error;
+      });
+    }
+    return kept.map(([id, json]) => [id, JSON.parse(json)]);
+  }
+
+  /** Of the value, and of what remembers its last change. */
+  #keys(redis: RedisStore, id: string): [string, string] {
+    const { name } = this.#options;
+    return [redis.key(name, id), redis.key(`${name}-changed`, id)];
+  }
+}
+
+function knownEpoch(redis: RedisStore): string | null {
+  try {
+    return redis.epoch();
+  } catch (error) {
+    if (error instanceof RedisUnavailableError) return null;
+    throw error;
+  }
+}
