@@ -1,31 +1,11 @@
 import type { Context } from "../../src/context.ts";
-import type { Position } from "../../src/http/paging.ts";
 import { RedisUnavailableError } from "../../src/redis/redis.ts";
 import { postsByIds, toPost } from "../posts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { CachedFeed } from "./cached-feed.ts";
-import { type CacheStatus, feedHits, feedMisses, feedSeconds } from "./metrics.ts";
+import { feedHits, feedMisses, feedSeconds } from "./metrics.ts";
+import type { FeedPage, FeedRequest } from "./page.ts";
 import { feedPage } from "./store.ts";
-
-export interface FeedRequest {
-  limit: number;
-  after: Position | null;
-}
-
-/** One post of a feed, as JSON in one or more parts, and its place. */
-export interface FeedItem {
-  position: Position;
-  json: readonly Buffer[];
-}
-
-export interface FeedPage {
-  /** At most one more than asked for: then there is a next page. */
-  items: FeedItem[];
-  /** Where there is no such one, but further pages all the same: the place after which they begin. */
-  next: Position | null;
-  degraded: boolean;
-  status: CacheStatus;
-}
 
 type FeedContext = Pick<Context, "config" | "db" | "bulkhead" | "redis" | "notices" | "log">;
 

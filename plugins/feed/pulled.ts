@@ -31,7 +31,7 @@ export async function settlePull(
     WITH author AS (SELECT id, follower_count FROM users WHERE id = ${authorId}), returned AS (
       UPDATE pulled_authors SET returned_xid = pg_current_xact_id()
       WHERE user_id = ${authorId} AND returned_xid IS NULL
-        AND (SELECT follower_count FROM author) < ${threshold * MARGIN}
+        AND (SELECT follower_count FROM author) < ${threshold * MARGIN}::float8
     )
     INSERT INTO pulled_authors (user_id, pulled_since) SELECT id, clock_timestamp() FROM author
     WHERE follower_count >= ${threshold}

@@ -4,7 +4,8 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { Post } from "../posts/index.ts";
-import { type FeedItem, feedOf } from "./feed.ts";
+import { feedOf } from "./feed.ts";
+import type { FeedItem } from "./page.ts";
 
 const COMMA = Buffer.from(",");
 
