@@ -1,6 +1,8 @@
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { Feature } from "../../src/feature.ts";
+import { BenchFanout, BenchFeed } from "./bench/commands.ts";
+import { BenchReference } from "./bench/reference-command.ts";
 import { fanOutJob } from "./jobs.ts";
 
 export const feed: Feature = {
@@ -9,6 +11,7 @@ export const feed: Feature = {
   requires: ["tickets", "accounts", "graph", "posts"],
   plugin: async (app, context) => (await import("./routes.ts")).feedRoutes(app, context),
   jobs: [fanOutJob],
+  commands: { "bench:feed": BenchFeed, "bench:fanout": BenchFanout, "bench:reference": BenchReference },
   on: {
     "post.published": async (tx, post, context) => {
       await (await import("./pulled.ts")).settlePull(tx, context, post.author_id);

@@ -4,6 +4,25 @@ import { join } from "node:path";
 import { OperationError } from "../../errors.ts";
 import type { LoadPlan, LoadResult } from "./plan.ts";
 
+/** The part of a plan that says where to. @param origin `http://HOST:PORT` */
+export function loadTo(
+  origin: string,
+  { connections, seed }: Pick<LoadPlan, "connections" | "seed">,
+): Pick<LoadPlan, "host" | "port" | "connections" | "seed"> {
+  const { hostname, port } = new URL(origin);
+  return { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 80), connections, seed };
+}
+
+/** @throws OperationError when something was answered otherwise than with success, or not at all. */
+export function assertAnswered({ classes }: LoadResult): void {
+  for (const { name, statuses } of classes) {
+    for (const [status, count] of Object.entries(statuses)) {
+      if (status === "0") throw new OperationError(`${count} of the ${name} were not answered`);
+      if (Number(status) >= 400) throw new OperationError(`${count} of the ${name} were answered ${status}`);
+    }
+  }
+}
+
 export interface LoadGenerator {
   /** One plan at a time. @throws OperationError when the server cannot be reached, or the generator was lost. */
   run(plan: LoadPlan): Promise<LoadResult>;
