@@ -10,12 +10,10 @@ import { type BenchServer, startBenchServer } from "../../../src/bench/server.ts
 import { makeChanges } from "./changes.ts";
 import { type Dataset, type DatasetOptions, makeDataset } from "./dataset.ts";
 import { measureDeepPages } from "./deep-pages.ts";
-import { comparePairs, measureOpen } from "./load.ts";
+import { comparePairs, LOAD, measureOpen } from "./load.ts";
 import { feedIn, pagesOf } from "./requests.ts";
 import { verifyAnswers, verifyPages } from "./verify.ts";
 
-/** The share of the capacity at which requests arrive in the open model. */
-const LOAD = 0.5;
 /** Whose pages are compared with Postgres, before and after the load. */
 const COMPARED = 40;
 export interface FeedBenchOptions extends DatasetOptions {

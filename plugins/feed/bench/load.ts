@@ -9,6 +9,8 @@ import { pagesOf } from "./requests.ts";
 const GOALS = { buffer: 0.25, sameAuth: 0.7 };
 /** Of all requests, those that change something. */
 const WRITES = 0.01;
+/** The share of the capacity at which requests arrive in the open model. */
+export const LOAD = 0.5;
 /** Of how many answers under load one is looked at. */
 const LOOKED_AT = 50;
 

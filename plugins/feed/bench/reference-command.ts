@@ -39,7 +39,7 @@ export class BenchReference extends BaseCommand {
     await redis.set(KEY, Buffer.alloc(ROUND_TRIP_BYTES));
     const app: App = fastify({
       loggerInstance: log,
-      disableRequestLogging: true,
+      logController: new LogController({ disableRequestLogging: true }),
     }).withTypeProvider<TypeBoxTypeProvider>();
     app.decorateRequest("viewer", null);
     requireAuthentication(app, deps.context, features);
