@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
-import { OperationError } from "../../../src/errors.ts";
+import { describe } from "../../../src/db/database.ts";
+import { DependencyError, OperationError } from "../../../src/errors.ts";
 import { PAGE } from "./requests.ts";
 
 /** Milliseconds until the bench gives up waiting for a post. */
@@ -21,7 +22,7 @@ export interface Person {
 /** @param origin `http://HOST:PORT` */
 export function person(origin: string, { username, token }: Pick<Person, "username" | "token">): Person {
   const send = async (method: string, path: string, init: { body?: FormData | string; type?: string }) => {
-    const response = await fetch(`${origin}/api/v1${path}`, {
+    const response = await ask(`${origin}/api/v1${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, ...(init.type === undefined ? {} : { "content-type": init.type }) },
       ...(init.body === undefined ? {} : { body: init.body }),
@@ -45,7 +46,7 @@ export function person(origin: string, { username, token }: Pick<Person, "userna
 
 /** Registers somebody of a name that nobody has. */
 export async function register(origin: string, username: string, password: string): Promise<Person> {
-  const response = await fetch(`${origin}/api/v1/auth/register`, {
+  const response = await ask(`${origin}/api/v1/auth/register`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ username, email: `${username}@example.org`, password }),
@@ -53,6 +54,16 @@ export async function register(origin: string, username: string, password: strin
   const text = await response.text();
   if (!response.ok) throw new OperationError(`${username} could not be registered: ${response.status} ${text}`);
   return person(origin, { username, token: JSON.parse(text).token });
+}
+
+async function ask(url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    // Node says only "fetch failed", and in its cause why.
+    const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+    throw new DependencyError(`${new URL(url).origin} does not answer: ${describe(cause)}`, { cause });
+  }
 }
 
 /** Waits until the post is published. @returns when it was, in milliseconds of the epoch by the server's clock. */
