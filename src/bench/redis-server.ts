@@ -23,14 +23,18 @@ export async function startBenchRedis(): Promise<BenchRedis> {
   const folder = await mkdtemp(join(tmpdir(), "tintype-bench-redis-"));
   const port = await freePort();
   const settings = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
-  const child = spawn("redis-server", settings, { stdio: "ignore" });
-  const ended = Promise.race([once(child, "exit"), once(child, "error").then(([error]) => Promise.reject(error))]);
+  const child = await start("server", settings).catch(async (error) => {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  });
+  child.stdout.resume();
+  const ended = once(child, "exit");
   const redis = new Redis(port, "127.0.0.1", { retryStrategy: () => 20, maxRetriesPerRequest: null });
   redis.on("error", () => undefined);
   const stop = async () => {
     redis.disconnect();
     child.kill("SIGTERM");
-    await ended.catch(() => undefined);
+    await ended;
     await rm(folder, { recursive: true, force: true });
   };
   try {
@@ -45,7 +49,7 @@ export async function startBenchRedis(): Promise<BenchRedis> {
     return { url: `redis://127.0.0.1:${port}`, port, stop };
   } catch (error) {
     await stop();
-    throw missing(error, "redis-server");
+    throw error;
   }
 }
 
@@ -54,16 +58,12 @@ export async function startBenchRedis(): Promise<BenchRedis> {
  * @param args after those for host, port and database. @returns commands a second. @throws DependencyError
  */
 export async function redisBenchmark({ port, url }: BenchRedis, args: readonly string[]): Promise<number> {
-  const child = spawn("redis-benchmark", ["-h", "127.0.0.1", "-p", String(port), "--dbnum", "1", "--csv", ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = await start("benchmark", ["-h", "127.0.0.1", "-p", String(port), "--dbnum", "1", "--csv", ...args]);
   let printed = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     printed += text;
   });
-  await once(child, "close").catch((error) => {
-    throw missing(error, "redis-benchmark");
-  });
+  await once(child, "close");
   const redis = new Redis(`${url}/1`);
   try {
     await redis.flushdb();
@@ -76,11 +76,19 @@ export async function redisBenchmark({ port, url }: BenchRedis, args: readonly s
   return perSecond;
 }
 
-function missing(error: unknown, program: string): unknown {
-  if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) return error;
-  return new DependencyError(`${program} is not on the PATH`, {
-    hint: "Install Redis 7 or newer, which brings redis-server and redis-benchmark: apt-get install redis-server redis-tools.",
-    cause: error,
+/** Redis' program, or Valkey's. @throws DependencyError if neither is there. */
+async function start(program: "server" | "benchmark", args: readonly string[]) {
+  for (const family of ["redis", "valkey"]) {
+    const child = spawn(`${family}-${program}`, args, { stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      await once(child, "spawn");
+      return child;
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+  throw new DependencyError(`redis-${program} is not on the PATH, nor valkey-${program}`, {
+    hint: "Install Redis 7 or newer with its tools, such as by apt-get install redis-server redis-tools.",
   });
 }
 

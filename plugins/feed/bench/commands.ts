@@ -64,7 +64,7 @@ export class BenchFeed extends TargetBench {
     seed,
     viewers: Flags.integer({ description: "who ask, by Zipf's law", default: 2_000, min: 10, max: 100_000 }),
     pairs: Flags.integer({ description: "measurements of each in turn", default: 7, min: 1, max: 100 }),
-    seconds: Flags.integer({ description: "length of a measurement", default: 4, min: 1, max: 600 }),
+    duration: Flags.string({ description: "length of a measurement", default: "4s" }),
     connections: Flags.integer({ description: "connections of the client", default: 32, min: 1, max: 1_000 }),
     accounts: Flags.integer({ description: "accounts to register with --target", default: 20, min: 2, max: 200 }),
     ...TARGET_FLAGS,
@@ -73,7 +73,9 @@ export class BenchFeed extends TargetBench {
   override async run(): Promise<unknown> {
     const { flags } = await this.parse(BenchFeed);
     const target = this.targetOf(flags);
-    const options = { ...flags, executable: process.argv[1] ?? "", log: this.say };
+    const seconds = this.duration("duration", flags.duration) / 1000;
+    if (!(seconds > 0)) this.error("--duration must be more than nothing.", { exit: 2 });
+    const options = { ...flags, seconds, executable: process.argv[1] ?? "", log: this.say };
     if (target !== null) {
       const { benchTargetFeed } = await import("./target-feed.ts");
       return this.report(await benchTargetFeed({ ...options, target }), flags);

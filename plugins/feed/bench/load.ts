@@ -119,7 +119,8 @@ export async function measureOpen(load: FeedLoad, rate: number): Promise<Record<
     open_p95_ms: pages.latency.p95,
     open_p99_ms: pages.latency.p99,
     open_max_ms: pages.latency.max,
-    open_hit_share: hits + misses > 0 ? hits / (hits + misses) : 0,
+    // Without a Redis there is nothing to hit.
+    ...(hits + misses > 0 && { open_hit_share: hits / (hits + misses) }),
     server_cpu_share: usage.cpuShare,
     server_rss_mib: usage.rssBytes / 2 ** 20,
     server_loop_delay_p99_ms: usage.loopP99,
