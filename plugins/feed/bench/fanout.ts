@@ -109,7 +109,6 @@ async function buildTimelines(
 async function fanOutOnce(server: BenchServer, author: Person, followers: number): Promise<number> {
   await server.log();
   const postId = await author.post();
-  await publication(author, postId);
   const done = { followers: 0, pushed: 0, ms: 0 };
   await until(`the fan-out of ${postId}`, async () => {
     for (const line of await server.log()) {
