@@ -86,6 +86,9 @@ export function createNotices(): { notices: Notices; listen: Listen } {
     beat(sentAt) {
       seen = sentAt;
     },
+    lost() {
+      seen = Number.NEGATIVE_INFINITY;
+    },
   };
   return { notices, listen: (connection, log) => startListening(connection, log, hearing) };
 }
@@ -98,8 +101,10 @@ interface Hearing {
   notice(payload: string): void;
   /** There is a connection that misses nothing from now on. */
   gap(): void;
-  /** A heartbeat came back that was sent at `sentAt`, and with it all notices before it; -Infinity when the connection is lost. */
+  /** A heartbeat came back that was sent at `sentAt`, and with it all notices before it. */
   beat(sentAt: number): void;
+  /** Nothing comes until the next heartbeat. */
+  lost(): void;
 }
 
 function startListening(connection: pg.PoolConfig, log: Logger, hearing: Hearing): () => Promise<void> {
@@ -137,7 +142,7 @@ async function keepListening(
         );
       }
     }
-    hearing.beat(Number.NEGATIVE_INFINITY);
+    hearing.lost();
     // Not all servers at once.
     await delay(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
     pause = Math.min(pause * 2, PAUSE.longest);
@@ -180,6 +185,8 @@ async function hear(
         hearing.notice(payload);
       } catch (error) {
         // What a handler did not take in counts as missed.
+        client.removeAllListeners("notification");
+        hearing.lost();
         giveUp(error);
       }
     } else {

@@ -50,14 +50,23 @@ export class Builder {
       const epoch = this.#context.redis.epoch();
       const begun = await this.#timelines.begin(line, id, options);
       if (begun === "built") return true;
-      if (begun !== "busy") {
-        const built = await this.#context.bulkhead.run((db) => readers[line](db, id));
-        rebuilds.inc();
-        return this.#timelines.finish(line, id, begun.token, epoch, built);
-      }
+      if (begun !== "busy") return this.#finish(line, id, begun.token, epoch);
       if (performance.now() > deadline) return false;
       await delay(LOOK_EVERY);
     }
+  }
+
+  async #finish(line: Line, id: string, token: string, epoch: string): Promise<boolean> {
+    let built: Built;
+    try {
+      built = await this.#context.bulkhead.run((db) => readers[line](db, id));
+    } catch (error) {
+      // Too many at once, say: the next who asks need not wait until this one is given up for dead.
+      await this.#timelines.abandon(line, id, token).catch(() => undefined);
+      throw error;
+    }
+    rebuilds.inc();
+    return this.#timelines.finish(line, id, token, epoch, built);
   }
 }
 

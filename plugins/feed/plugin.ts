@@ -16,17 +16,18 @@ export const feed: Feature = {
     },
     "post.deleted": async (tx, post, context) =>
       (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "remove"),
-    "follow.started": (tx, { follower_id }, context) => changed(tx, context, follower_id),
-    "follow.ended": (tx, { follower_id }, context) => changed(tx, context, follower_id),
-    "account.blocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, blocker_id, blocked_id),
-    "account.unblocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, blocker_id, blocked_id),
-    "account.muted": (tx, { muter_id }, context) => changed(tx, context, muter_id),
-    "account.unmuted": (tx, { muter_id }, context) => changed(tx, context, muter_id),
-    "account.deleting": (tx, { user_id }, context) => changed(tx, context, user_id),
+    "follow.started": (tx, { follower_id }, context) => changed(tx, context, [follower_id]),
+    "follow.ended": (tx, { follower_id, erased }, context) => changed(tx, context, erased ? [] : [follower_id]),
+    "account.blocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, [blocker_id, blocked_id]),
+    "account.unblocked": (tx, { blocker_id, blocked_id, erased }, context) =>
+      changed(tx, context, erased ? [] : [blocker_id, blocked_id]),
+    "account.muted": (tx, { muter_id }, context) => changed(tx, context, [muter_id]),
+    "account.unmuted": (tx, { muter_id, erased }, context) => changed(tx, context, erased ? [] : [muter_id]),
+    "account.deleting": (tx, { user_id }, context) => changed(tx, context, [user_id]),
   },
 };
 
 /** What these viewers' feeds are made of is another from this transaction on. */
-async function changed(tx: Tx, context: Context, ...viewerIds: string[]): Promise<void> {
-  await (await import("./timelines.ts")).dropTimelines(tx, context, viewerIds);
+async function changed(tx: Tx, context: Context, viewerIds: readonly string[]): Promise<void> {
+  if (viewerIds.length > 0) await (await import("./timelines.ts")).dropTimelines(tx, context, viewerIds);
 }

@@ -143,6 +143,10 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
 return 1`);
 
+/** Gives up building: whoever asks next begins anew. KEYS timeline, hash; ARGV token. */
+export const ABANDON = defineScript(`
+if redis.call('HGET', KEYS[2], 'building') == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end`);
+
 /** KEYS timeline, hash, last change; ARGV the transaction that changes, seconds that it is remembered. */
 export const DROP = defineScript(`
 redis.call('DEL', KEYS[1], KEYS[2])

@@ -6,7 +6,7 @@ import type { RedisStore } from "../../src/redis/redis.ts";
 import { CHANGES_KEPT } from "../../src/redis/row-cache.ts";
 import { pgSnapshotArgs } from "../../src/redis/scripts.ts";
 import { END, splitEntries } from "./entries.ts";
-import { BEGIN, DROP, FINISH, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
+import { ABANDON, BEGIN, DROP, FINISH, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
 
 /** Whose entries: what a viewer reads, or what a pulled author has posted. */
 export type Line = "timeline" | "author";
@@ -80,6 +80,11 @@ export class Timelines {
     const { seen, entries, complete, snapshot } = built;
     const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", Buffer.concat(entries)];
     return (await this.#redis.run(FINISH, this.#keys(line, id), [...args, ...pgSnapshotArgs(seen)])) === 1;
+  }
+
+  /** Instead of `finish`, where that cannot be. */
+  async abandon(line: Line, id: string, token: string): Promise<void> {
+    await this.#redis.run(ABANDON, this.#keys(line, id).slice(0, 2), [token]);
   }
 
   /** Makes a line void for a change that the transaction `xid` is about to make. */

@@ -51,12 +51,12 @@ async function tell(
 ): Promise<void> {
   switch (kind) {
     case "follows":
-      return emit(tx, "follow.ended", { follower_id: from, following_id: to });
+      return emit(tx, "follow.ended", { follower_id: from, following_id: to, erased: true });
     case "requests":
       return emit(tx, "follow.request_ended", { follower_id: from, following_id: to });
     case "blocks":
-      return emit(tx, "account.unblocked", { blocker_id: from, blocked_id: to });
+      return emit(tx, "account.unblocked", { blocker_id: from, blocked_id: to, erased: true });
     case "mutes":
-      return emit(tx, "account.unmuted", { muter_id: from, muted_id: to });
+      return emit(tx, "account.unmuted", { muter_id: from, muted_id: to, erased: true });
   }
 }

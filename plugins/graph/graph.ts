@@ -20,19 +20,24 @@ import { mayBeKnownTo, mayBeSeenBy } from "./visibility.ts";
 /** What one is to an account: follows it, has asked to, or neither. */
 export type FollowStatus = "following" | "requested" | "none";
 
+/** It ended with one of the two, who is being deleted and has nothing left that could be seen. */
+interface Erased {
+  erased?: true;
+}
+
 declare module "../../src/events.ts" {
   interface Events {
     "follow.started": { follower_id: string; following_id: string };
-    "follow.ended": { follower_id: string; following_id: string };
+    "follow.ended": { follower_id: string; following_id: string } & Erased;
     "follow.requested": { follower_id: string; following_id: string };
     /** The request was answered with yes; `follow.started` goes before it. */
     "follow.approved": { follower_id: string; following_id: string };
     /** Withdrawn, denied, or ended by a block. */
     "follow.request_ended": { follower_id: string; following_id: string };
     "account.blocked": { blocker_id: string; blocked_id: string };
-    "account.unblocked": { blocker_id: string; blocked_id: string };
+    "account.unblocked": { blocker_id: string; blocked_id: string } & Erased;
     "account.muted": { muter_id: string; muted_id: string };
-    "account.unmuted": { muter_id: string; muted_id: string };
+    "account.unmuted": { muter_id: string; muted_id: string } & Erased;
   }
 }
 

@@ -80,7 +80,7 @@ export const ConfigSchema = Type.Object({
     ),
     pool_max: integer({
       description:
-        "The most connections that one process opens for its queries. The job queue takes up to 7 more where jobs are taken, else 2.",
+        "The most connections that one process opens for its queries. The job queue takes up to 7 more where jobs are taken, else 2, and `serve` and `worker` one that hears what other servers tell.",
       default: "10",
       minimum: 2,
       maximum: 1000,

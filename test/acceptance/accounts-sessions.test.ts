@@ -1,7 +1,7 @@
 import pg from "pg";
 import t from "tap";
 import type { Client, SignedIn } from "../support/client.ts";
-import { startServer } from "../support/server.ts";
+import { run, startServer, waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
 
 const service = await startService(t);
@@ -16,7 +16,8 @@ async function logIn({ username, password }: Pick<SignedIn, "username" | "passwo
     json: { login: username, password },
     headers: { "user-agent": "a test" },
   });
-  return { status: answer.status, session: client.as(answer.body.token ?? "none") };
+  const token: string = answer.body.token ?? "none";
+  return { status: answer.status, token, session: client.as(token) };
 }
 
 function changePassword(session: Client, current_password: string, new_password: string) {
@@ -121,4 +122,42 @@ t.test("of two changes of a password at once one is told that the password is an
   t.strictSame(changes.map(({ status }) => status).sort(), [204, 403, 403, 403]);
   const winner = 1 + changes.findIndex(({ status }) => status === 204);
   t.equal((await logIn({ username: "emil", password: `password number ${winner}` })).status, 200);
+});
+
+t.test("what ends on one server ends on all, and at once where it was asked for", async (t) => {
+  const fay = await client.register("fay");
+  const servers = [client, second.client];
+  const statusOn = async (server: Client, token: string) => (await server.as(token).request("GET", "/me")).status;
+  // Both have just let it in, and so know whose it is.
+  const knownToBoth = async (token: string) => {
+    for (const server of servers) t.equal(await statusOn(server, token), 200);
+  };
+  const refusedByOther = (token: string) =>
+    waitFor(async () => (await statusOn(second.client, token)) === 401, "the other server to refuse it");
+
+  const [first = "", other = "", third = ""] = [await logIn(fay), await logIn(fay), await logIn(fay)].map(
+    ({ token }) => token,
+  );
+  for (const token of [first, other, third]) await knownToBoth(token);
+  t.equal((await client.as(first).request("POST", "/auth/logout")).status, 204);
+  t.equal(await statusOn(client, first), 401);
+  await refusedByOther(first);
+
+  await knownToBoth(third);
+  t.equal((await changePassword(client.as(other), fay.password, "another password")).status, 204);
+  t.equal(await statusOn(client, third), 401);
+  await refusedByOther(third);
+
+  await knownToBoth(other);
+  t.equal((await client.as(other).request("PATCH", "/me", { json: { username: "faye" } })).status, 200);
+  for (const [command, status] of [
+    ["suspend", 401],
+    ["unsuspend", 200],
+    ["delete", 401],
+  ] as const) {
+    t.equal((await run(["users", command, "faye"], service.env)).code, 0);
+    for (const server of servers) {
+      await waitFor(async () => (await statusOn(server, other)) === status, `both to know of users ${command}`);
+    }
+  }
 });
