@@ -22,7 +22,10 @@ t.test("a Redis Cluster keeps what it was given through a failover and the death
   t.same(await held(), keys, "by agreement");
   await service.killMaster();
   t.same(await held(), keys, "by death");
-  t.notOk(mastersOf().isSubsetOf(before), "others are masters now");
+  t.ok(
+    [...mastersOf()].some((port) => !before.has(port)),
+    "others are masters now",
+  );
   await service.flush();
   t.same(
     await held(),
