@@ -1,13 +1,12 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
-import { Redis } from "ioredis";
 import pg from "pg";
 import t, { type Test } from "tap";
 import { v7 as newId } from "uuid";
 import type { Json, SignedIn } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
 import { publish, startService } from "../support/service.ts";
-import { type RedisService, redisService } from "../support/services.ts";
+import { type RedisService, redisService, removeKeys } from "../support/services.ts";
 
 t.test("from Postgres alone", (t) => suite(t, null));
 
@@ -16,25 +15,16 @@ t.test("from timelines in Redis", async (t) => {
   if (redis) await suite(t, redis);
 });
 
-async function suite(t: Test, service: RedisService | null): Promise<void> {
+async function suite(t: Test, redis: RedisService | null): Promise<void> {
   const { client, databaseUrl } = await startService(
     t,
-    service ? { TINTYPE_REDIS_URL: service.url, TINTYPE_REDIS_KEY_PREFIX: service.prefix } : {},
+    redis ? { TINTYPE_REDIS_URL: redis.url, TINTYPE_REDIS_KEY_PREFIX: redis.prefix } : {},
   );
   const database = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   t.teardown(() => database.end());
-  const redis = service && new Redis(service.url);
-  t.teardown(() => redis?.disconnect());
   const viewer = await client.register("viewer");
   const authors = await Promise.all(["author0", "author1", "author2"].map((name) => client.register(name)));
   const stranger = await client.register("stranger");
-
-  /** What is written behind the product's back is in no timeline that is there already. */
-  async function dropTimelines() {
-    if (!redis) return;
-    for await (const keys of redis.scanStream({ match: `${service?.prefix}*`, count: 1_000 }))
-      if (keys.length > 0) await redis.unlink(keys);
-  }
 
   /** Writes published posts without pictures straight into the database: ties of a millisecond cannot be made by hand. */
   async function insert(posts: readonly { author: number; at: number }[]): Promise<Row[]> {
@@ -52,14 +42,16 @@ async function suite(t: Test, service: RedisService | null): Promise<void> {
        UPDATE users SET post_count = post_count + (SELECT count(*) FROM added WHERE user_id = users.id)`,
       [rows.map(idOf), rows.map(({ author }) => authors[author]?.id), rows.map(({ at }) => EPOCH + at)],
     );
-    await dropTimelines();
+    // What is written behind the product's back is in no timeline that is there already.
+    if (redis) await removeKeys(redis);
     return rows;
   }
 
   /** As at the beginning: no posts, and the viewer follows the authors. */
   async function begin() {
     await database.query("DELETE FROM posts");
-    await dropTimelines();
+    // What is written behind the product's back is in no timeline that is there already.
+    if (redis) await removeKeys(redis);
     for (const { username } of authors) await viewer.request("POST", `/users/${username}/follow`);
   }
 
