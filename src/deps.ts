@@ -57,7 +57,7 @@ export async function openDeps(options: {
     if (role !== "command") opened.push(listen(database.connection, log));
     const bulkhead = openBulkhead(database.connection, { max: config.feed.pool_max, log });
     opened.push(bulkhead.close);
-    const redis = await openRedis({ config, log, db: database.db, notices });
+    const redis = await openRedis({ config, log, db: database.db, notices, role });
     if (redis) opened.push(() => redis.close());
     const context: Context = {
       config,
@@ -76,6 +76,8 @@ export async function openDeps(options: {
       notices,
       kept: keptData(allFeatures, () => context),
     };
+    const off = role === "command" ? [] : allFeatures.filter((feature) => !features.includes(feature));
+    for (const feature of off) await feature.off?.(context);
     return { context, database, close };
   } catch (error) {
     await close();

@@ -34,6 +34,8 @@ export interface Feature {
   /** By oclif id (`users:create`). Loaded when the command map is asked for, so imports must stay light. */
   commands?: Readonly<Record<string, Command.Class>>;
   on?: EventHandlers<Context>;
+  /** Called by each serve and worker in which it is off: it is not told of events there, and what it keeps by them is void. */
+  off?: (context: Context) => Promise<void>;
   /**
    * What it keeps of a person, for that person to take along. It is asked of every feature, also of those that are off:
    * what they kept is that person's all the same.

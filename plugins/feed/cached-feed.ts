@@ -5,6 +5,7 @@ import { cards } from "../accounts/index.ts";
 import { decodeSnapshot, isInFeed, type ViewerSnapshot } from "../graph/index.ts";
 import { hotPosts } from "../posts/index.ts";
 import { ticketQuery } from "../tickets/index.ts";
+import { AuthorLists } from "./author-lists.ts";
 import { Builder } from "./building.ts";
 import { entryOf, idOf, positionOf } from "./entries.ts";
 import { type Merged, mergeStretches } from "./merge.ts";
@@ -42,6 +43,7 @@ export class CachedFeed {
   readonly #context: CachedContext;
   readonly #timelines: Timelines;
   readonly #builder: Builder;
+  readonly #authors: AuthorLists;
   readonly #pulled: PulledList;
   readonly #snapshots = new LRUCache<string, KnownSnapshot>({
     maxSize: MOST_IDS,
@@ -53,6 +55,7 @@ export class CachedFeed {
     this.#context = context;
     this.#timelines = new Timelines(context.redis);
     this.#builder = new Builder(context, this.#timelines);
+    this.#authors = new AuthorLists(context, this.#timelines);
     this.#pulled = new PulledList(context);
   }
 
@@ -100,28 +103,33 @@ export class CachedFeed {
     count: number,
   ): Promise<{ merged: Merged; snapshot: ViewerSnapshot; built: boolean } | null> {
     const known = this.#snapshots.get(viewerId);
-    const timeline = await this.#line("timeline", viewerId, { after, count, version: known?.version });
+    const timeline = await this.#built("timeline", viewerId, () =>
+      this.#timelines.read("timeline", viewerId, { after, count, version: known?.version }),
+    );
     if (timeline === null) return null;
-    const { read, built } = timeline;
-    const snapshot = this.#snapshot(viewerId, read, known);
-    const authors = pulledFor(snapshot, await this.#pulled.get(), read.built);
-    const lines = await Promise.all(authors.map((id) => this.#line("author", id, { after, count })));
-    const stretches: Stretch[] = [read];
-    for (const line of lines) {
-      if (line === null) return null;
-      stretches.push(line.read);
+    const snapshot = this.#snapshot(viewerId, timeline.read, known);
+    const pulled = pulledFor(snapshot, await this.#pulled.get(), timeline.read.built);
+    const authors = await Promise.all(
+      pulled.map((id) => this.#built("author", id, () => this.#authors.read(id, { after, count }))),
+    );
+    const stretches: Stretch[] = [timeline.read];
+    for (const author of authors) {
+      if (author === null) return null;
+      stretches.push(author.read);
     }
-    return { merged: mergeStretches(stretches), snapshot, built: built || lines.some((line) => line?.built) };
+    const built = timeline.built || authors.some((author) => author?.built);
+    return { merged: mergeStretches(stretches), snapshot, built };
   }
 
-  async #line(
+  /** What `read` finds, which has to be built where it finds nothing. @returns null if that cannot be. */
+  async #built<Read>(
     line: Line,
     id: string,
-    options: { after: Buffer | null; count: number; version?: string | undefined },
-  ): Promise<{ read: ReadLine; built: boolean } | null> {
+    read: () => Promise<Read | null>,
+  ): Promise<{ read: Read; built: boolean } | null> {
     for (let tries = 0; tries < TRIES; tries++) {
-      const read = await this.#timelines.read(line, id, options);
-      if (read) return { read, built: tries > 0 };
+      const found = await read();
+      if (found !== null) return { read: found, built: tries > 0 };
       if (!(await this.#builder.build(line, id))) return null;
     }
     return null;

@@ -48,7 +48,8 @@ export async function enqueueFanOut(
  */
 export async function fanOut(context: Context, job: FanOut, run: Pick<Run, "log" | "signal">): Promise<void> {
   const { redis } = context;
-  if (redis === null) return;
+  if (redis === null)
+    throw new Error("this worker has no Redis; set TINTYPE_REDIS_URL as where the post was published");
   const started = performance.now();
   const done = await serve(context, redis, job, run.signal);
   const ms = performance.now() - started;
@@ -84,7 +85,9 @@ async function serve(
 
   let pushed = 0;
   if (!job.after) {
-    await apply("author", [author_id]);
+    if ((await apply("author", [author_id])) > 0) {
+      await inTransaction(context.db, (tx) => context.notices.tell(tx, "feed.author", author_id));
+    }
     pushed += await apply("timeline", [author_id]);
   }
   if (await isPulledOnly(context, { author_id, published_at })) return { followers: 0, pushed, next: null };

@@ -8,6 +8,9 @@ export const feed: Feature = {
   summary: "the home feed",
   requires: ["tickets", "accounts", "graph", "posts"],
   plugin: async (app, context) => (await import("./routes.ts")).feedRoutes(app, context),
+  off: async ({ db }) => {
+    await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
+  },
   jobs: [fanOutJob],
   on: {
     "post.published": async (tx, post, context) => {

@@ -107,10 +107,15 @@ export async function removePost(context: Context, viewerId: string, id: string)
  * Brings the post of a medium in step with its media: failed as long as one of them has failed, with the reason of the
  * first; published once all are ready. A published post stays published.
  */
-export async function settlePost(tx: Tx, { emit }: Pick<Context, "emit">, mediumId: string): Promise<void> {
+export async function settlePost(tx: Tx, context: Context, mediumId: string): Promise<void> {
   const postId = await postIdOfMedium(tx, mediumId);
   const post = postId && (await lockPost(tx, postId));
-  if (!postId || !post || post.status === "published") return;
+  if (!postId || !post) return;
+  if (post.status === "published") {
+    // It was processed anew, and may look another.
+    await hotPosts(context).drop(tx, postId);
+    return;
+  }
   // Read after the lock: of two media that are done at once, whoever holds it second sees both.
   const media = await mediaOfPost(tx, postId);
   const failed = media.find((medium) => medium.state === "failed");
@@ -120,7 +125,7 @@ export async function settlePost(tx: Tx, { emit }: Pick<Context, "emit">, medium
     // The account first: who waits for its row must not hold a time of publication that is passing by.
     await addToCounter(tx, post.user_id, "post_count", 1);
     const published_at = await markPublished(tx, postId);
-    await emit(tx, "post.published", { post_id: postId, author_id: post.user_id, published_at });
+    await context.emit(tx, "post.published", { post_id: postId, author_id: post.user_id, published_at });
   } else {
     await markProcessing(tx, postId);
   }

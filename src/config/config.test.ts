@@ -21,6 +21,8 @@ t.test("without any setting", async (t) => {
     features: FEATURES.known,
     registration: "open",
     database: { url: null, pool_max: 10, statement_timeout: 30_000, migrate: "auto" },
+    redis: { url: null, key_prefix: "" },
+    feed: { fanout_threshold: 10_000, pool_max: 4 },
     worker: { embedded: true, concurrency: 3, port: null },
     media: {
       max_photo: 20 * 1024 ** 2,
@@ -102,7 +104,7 @@ t.test("every setting", async (t) => {
     settings()
       .filter(({ secret }) => secret)
       .map(({ name }) => name),
-    ["database.url", "s3.secret_key", "smtp.url"],
+    ["database.url", "redis.url", "s3.secret_key", "smtp.url"],
   );
 });
 

@@ -19,7 +19,8 @@ declare module "../db/schema.ts" {
  * it was made, and of an earlier one it is void. A new one begins when Redis could not be told of a change, and when it
  * is not the process that it was.
  *
- * The database's own identity is a part of it, so that what was kept of a database is void for one restored from a backup.
+ * The database's own identity is a part of it, so that what was kept of a database is void for one restored from a backup,
+ * or for a replica that took over, which may lack the last commits.
  */
 export interface Epoch {
   /** Null while it is not known. */
@@ -61,12 +62,26 @@ export function openEpoch(db: Db): Epoch {
   };
 }
 
+/**
+ * For a process that does not tell Redis of changes: what lies there is void for whoever uses it next.
+ * @returns whether it was in use.
+ */
+export async function forgetRedis(db: Db): Promise<boolean> {
+  const result = await db
+    .updateTable("redis_epoch")
+    .set({ number: sql`number + 1`, redis_identity: null })
+    .where("redis_identity", "is not", null)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
 async function readEpoch(db: Db): Promise<{ name: string; snapshot: string }> {
   return db
     .selectFrom("redis_epoch")
     .select(
       sql<string>`(SELECT system_identifier FROM pg_control_system()) || '.' ||
-        (SELECT oid FROM pg_database WHERE datname = current_database()) || '.' || number`.as("name"),
+        (SELECT oid FROM pg_database WHERE datname = current_database()) || '.' ||
+        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.' || number`.as("name"),
     )
     .select(PG_SNAPSHOT.as("snapshot"))
     .executeTakeFirstOrThrow();

@@ -2,14 +2,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
 import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
-import { describe } from "../db/database.ts";
+import { describe, type Role } from "../db/database.ts";
 import type { Db, Tx } from "../db/transaction.ts";
 import { DependencyError } from "../errors.ts";
 import { oncePer } from "../log.ts";
 import type { Notices } from "../notices.ts";
 import { createBreaker } from "./breaker.ts";
 import { belongsToCluster, identityOf, openCluster, openSingle, type RedisClient, untilReady } from "./client.ts";
-import { openEpoch } from "./epoch.ts";
+import { forgetRedis, openEpoch } from "./epoch.ts";
 import type { Script } from "./scripts.ts";
 
 declare module "../notices.ts" {
@@ -60,9 +60,15 @@ export async function openRedis(options: {
   log: Logger;
   db: Db;
   notices: Notices;
+  role: Role;
 }): Promise<RedisStore | null> {
-  const { config, log, db, notices } = options;
-  if (config.redis.url === null) return null;
+  const { config, log, db, notices, role } = options;
+  if (config.redis.url === null) {
+    if (role !== "command" && (await forgetRedis(db))) {
+      log.warn("Redis was in use until now; if others still use it, TINTYPE_REDIS_URL has to be set here too");
+    }
+    return null;
+  }
   const store = new Store(config.redis.url, config.redis.key_prefix, { log, db, notices });
   await store.start();
   return store;
@@ -205,16 +211,28 @@ class Store implements RedisStore {
   async #lookOnce(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     try {
+      const identity = await this.#identify();
+      // Postgres may not answer: who was recognized before still is who it was.
+      await (identity === null ? this.#epoch.refresh() : this.#epoch.recognize(identity));
+      this.#recognized = identity !== null;
+    } catch (error) {
+      this.#complain(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  /** Null while it does not say who it is. */
+  async #identify(): Promise<string | null> {
+    try {
       if (await belongsToCluster(this.#client)) {
         this.#client.disconnect();
         this.#client = this.#watch(openCluster(this.#url));
         await untilReady(this.#client, PATIENCE);
       }
-      await this.#epoch.recognize(await identityOf(this.#client));
-      this.#recognized = true;
+      return await identityOf(this.#client);
     } catch (error) {
+      this.#recognized = false;
       this.#complain(error instanceof Error ? error : new Error(String(error)));
-      await this.#epoch.refresh().catch(() => undefined);
+      return null;
     }
   }
 }

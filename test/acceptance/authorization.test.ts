@@ -5,6 +5,7 @@ import t from "tap";
 import { type Answer, createClient, type SignedIn } from "../support/client.ts";
 import { ask as beginExport, settled } from "../support/exports.ts";
 import { picture } from "../support/pictures.ts";
+import { waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
 import { type Privacy, ROLES, type Role, readTable } from "./authorization.table.ts";
 
@@ -61,7 +62,13 @@ async function makeOwner(privacy: Privacy): Promise<Owner> {
   if (privacy === "private") await act(guestOf("requested").client, "POST", `/users/${owner.username}/follow`);
   await act(owner, "POST", "/users/guest.blocked/block");
   await act(guestOf("blocking").client, "POST", `/users/${owner.username}/block`);
-  await sql.query("UPDATE users SET state = 'suspended' WHERE username = 'guest.suspended'");
+  // With what `users suspend` tells the servers: this one has just let the guest in.
+  await sql.query(
+    `WITH suspended AS (UPDATE users SET state = 'suspended' WHERE username = 'guest.suspended' RETURNING id)
+     SELECT pg_notify('tintype', 'account.changed ' || id) FROM suspended`,
+  );
+  const refused = async () => (await guestOf("suspended").client.request("GET", "/me")).status === 401;
+  await waitFor(refused, "the suspended to be refused");
   const { body: sessions } = await owner.request("GET", "/auth/sessions");
   const { url: exportUrl } = await settled(owner);
   const { body: read } = await owner.request("GET", `/posts/${post.id}`);

@@ -29,7 +29,7 @@ export async function openCaching(t: Test, databaseUrl: string, service: { url: 
   t.teardown(listen(connection, silent));
   const bulkhead = openBulkhead(connection, { max: 2, log: silent });
   t.teardown(() => bulkhead.close());
-  const redis = await openRedis({ config, log: silent, db, notices });
+  const redis = await openRedis({ config, log: silent, db, notices, role: "serve" });
   if (!redis) throw new Error("no Redis is configured");
   t.teardown(() => redis.close());
   await waitFor(async () => notices.live, "notices to be live");
