@@ -11,7 +11,7 @@ const EXPLORATION: Exploration = {
   settings: {},
   postsEach: 20,
   runs: 2,
-  roundsEach: 40,
+  roundsEach: 30,
   disturbances: [],
   threshold: 2,
   seed,

@@ -56,6 +56,7 @@ export async function explore(t: Test, options: Exploration): Promise<Explored> 
     settings: { ...options.settings, TINTYPE_FEED_FANOUT_THRESHOLD: String(options.threshold) },
   });
   const explorer = new Explorer(world, options);
+  await explorer.begin();
   const { people, disturbances, others = {}, runs, roundsEach, seed } = options;
   const played = fc.array(rounds(people, disturbances, Object.keys(others)), {
     minLength: roundsEach,
@@ -90,6 +91,18 @@ class Explorer {
     this.#options = options;
   }
 
+  /** Most follow each other, so that whatever they do next is seen by somebody. */
+  async begin(): Promise<void> {
+    const { people } = this.#options;
+    for (const [one, who] of people.entries()) {
+      for (const [other, whom] of people.entries()) {
+        if (one === other || (one + other) % 3 === 0) continue;
+        this.#world.model.perform({ who, change: "follow", whom });
+        await this.#world.ask(who, 0, "POST", `/users/${whom}/follow`);
+      }
+    }
+  }
+
   async play({ steps, disturbance }: Round): Promise<void> {
     const chosen = this.#possible(steps, disturbance);
     const [done] = await Promise.all([
@@ -109,6 +122,27 @@ class Explorer {
     for (const { step, time, answer } of carriedOut) {
       if (step.step === "read") this.#learnPage(step, time, answer, during);
     }
+    await this.#lookAgain(done);
+  }
+
+  /** What has been answered is so on the very next read: of the graph on every server, of a post on the one that was told. */
+  async #lookAgain(done: readonly Done[]): Promise<void> {
+    const { people } = this.#options;
+    const reads = done.flatMap(({ step }) => {
+      if (step.step === "read" || step.step === "publish") return [];
+      if (step.step !== "graph") return people.map((who) => ({ who, server: step.server }));
+      const others = "whom" in step.operation ? [step.operation.whom] : [];
+      return [step.who, ...others].map((who) => ({ who, server: step.server + 1 }));
+    });
+    const seen = reads.filter(({ who }) => !this.#world.model.suspended.has(who));
+    await Promise.all(
+      seen.map(async ({ who: viewer, server: some }) => {
+        const [server, limit, time] = [some % this.#world.servers.length, 20, Date.now()];
+        const answer = await this.#world.ask(viewer, server, "GET", `/feed?limit=${limit}`);
+        if (!answer) throw new Error("nobody is killed now");
+        if (!this.#isRefusal(answer)) this.#check({ viewer, server, limit, time, walk: null, body: answer.body });
+      }),
+    );
   }
 
   /** One step a person, of those who can do something, and not with somebody who is just being suspended. */
@@ -317,7 +351,7 @@ class Explorer {
       post.published_at = row.published_at.toISOString();
       post.settled = true;
     }
-    await new Promise((resolve) => setTimeout(resolve, this.#doubts.latest - Date.now()));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(this.#doubts.latest - Date.now(), 0)));
     const graph = shown(await storedGraph(sql));
     if (graph !== shown(model.graph)) throw new Error(`the rows say ${graph}, not ${shown(model.graph)}`);
 
