@@ -62,7 +62,7 @@ export async function explore(t: Test, options: Exploration): Promise<Explored> 
     minLength: roundsEach,
     maxLength: roundsEach,
   });
-  await fc.assert(
+  const { failed, numRuns, errorInstance } = await fc.check(
     fc.asyncProperty(played, async (played) => {
       try {
         for (const round of played) await explorer.play(round);
@@ -74,6 +74,7 @@ export async function explore(t: Test, options: Exploration): Promise<Explored> 
     // Each run goes on from where the one before has come, so a failure is not made smaller but shown as it was.
     { numRuns: runs, seed, endOnFailure: true },
   );
+  if (failed) throw new Error(`TINTYPE_TEST_SEED=${seed}, run ${numRuns}: ${errorInstance}`, { cause: errorInstance });
   return explorer.explored;
 }
 
