@@ -3,6 +3,7 @@ import type { Tx } from "../../src/db/transaction.ts";
 import type { Feature } from "../../src/feature.ts";
 import { BenchFanout, BenchFeed } from "./bench/commands.ts";
 import { BenchReference } from "./bench/reference-command.ts";
+import { FanOutRebuild, FanOutStatus, FanOutVerify } from "./fanout-commands.ts";
 import { fanOutJob } from "./jobs.ts";
 
 export const feed: Feature = {
@@ -14,7 +15,14 @@ export const feed: Feature = {
     await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
   },
   jobs: [fanOutJob],
-  commands: { "bench:feed": BenchFeed, "bench:fanout": BenchFanout, "bench:reference": BenchReference },
+  commands: {
+    "bench:fanout": BenchFanout,
+    "bench:feed": BenchFeed,
+    "bench:reference": BenchReference,
+    "fanout:rebuild": FanOutRebuild,
+    "fanout:status": FanOutStatus,
+    "fanout:verify": FanOutVerify,
+  },
   on: {
     "post.published": async (tx, post, context) => {
       await (await import("./pulled.ts")).settlePull(tx, context, post.author_id);
