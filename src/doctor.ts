@@ -12,6 +12,7 @@ import { DependencyError, ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
 import { jobStatus } from "./jobs/admin.ts";
 import { openMailer } from "./mail.ts";
+import { examineRedis } from "./redis/inspect.ts";
 import { checkStaging } from "./staging.ts";
 
 export interface Check {
@@ -32,6 +33,8 @@ interface Outcome {
 
 /** The oldest Postgres that is taken, as `server_version_num`. */
 const OLDEST_POSTGRES = 150_000;
+/** Major version, as Valkey names it too. */
+const OLDEST_REDIS = 7;
 /** Seconds. */
 const LONG_WAIT = 60;
 const LITTLE_SPACE = 1024 ** 3;
@@ -68,6 +71,8 @@ export async function examine(options: {
   await check("media store", true, () => examineMedia(config));
   await check("staging", true, () => examineStaging(config));
   if (config.smtp.url !== null) await check("mail", true, () => examineMail(config));
+  const { url: redis } = config.redis;
+  if (redis !== null) await check("redis", true, () => examineFeedRedis(redis));
 
   const fresh = config.database.url === null && !(await inspectEmbeddedPostgres(config.data_dir)).initialized;
   if (fresh) {
@@ -115,6 +120,21 @@ async function examineMail(config: Config): Promise<Outcome> {
     });
   }
   return { message: `${mailer?.server} lets us send` };
+}
+
+async function examineFeedRedis(url: string): Promise<Outcome> {
+  const { product, version, compatible, cluster, masters, evicts, answered_ms } = await examineRedis(url);
+  if (Number.parseInt(compatible, 10) < OLDEST_REDIS) {
+    throw new OperationError(`Redis ${compatible} is older than ${OLDEST_REDIS}`, {
+      hint: `Install Redis or Valkey ${OLDEST_REDIS} or newer; there is nothing to move.`,
+    });
+  }
+  const where = cluster ? `, a cluster of ${masters} ${masters === 1 ? "master" : "masters"}` : "";
+  const message = `${product} ${version}${where}, answered in ${answered_ms} ms`;
+  if (evicts === null || evicts === "noeviction") return { message };
+  // All keys have a time to live, so the volatile policies spare none of them either.
+  const warning = `with maxmemory-policy ${evicts} a full Redis may drop the note that a timeline has changed, and an older state of it may be kept; set noeviction, with which feeds then come from Postgres`;
+  return { message, warning: `${message}; ${warning}` };
 }
 
 async function examineStaging(config: Config): Promise<Outcome> {

@@ -15,23 +15,26 @@ const DEADLINE = 2_000;
 /** A disk is written to at most once in this time, in milliseconds, however often somebody asks. */
 const DISK_INTERVAL = 1_000;
 
-type Probed = Pick<Context, "pool" | "media" | "config">;
+type Probed = Pick<Context, "pool" | "media" | "config" | "redis">;
 
 const diskChecks = new WeakMap<Probed, { media: () => Promise<void>; staging: () => Promise<void> }>();
 
-/** Asks every dependency for a sign of life, all at once. */
-export async function probe(context: Probed): Promise<Record<"postgres" | "media" | "staging", Probe>> {
+/** Asks every dependency that is configured for a sign of life, all at once. */
+export async function probe(context: Probed): Promise<Record<string, Probe>> {
+  const { pool, redis } = context;
   const disks = diskChecks.get(context) ?? {
     media: seldom(() => context.media.check()),
     staging: seldom(() => checkStaging(context.config)),
   };
   diskChecks.set(context, disks);
-  const [postgres, media, staging] = await Promise.all([
-    ask(() => context.pool.query("SELECT 1")),
-    ask(disks.media),
-    ask(disks.staging),
-  ]);
-  return { postgres, media, staging };
+  const asked: Record<string, Promise<Probe>> = {
+    postgres: ask(() => pool.query("SELECT 1")),
+    media: ask(disks.media),
+    staging: ask(disks.staging),
+    ...(redis && { redis: ask(() => redis.ping(), { required: false }) }),
+  };
+  const answers = Object.entries(asked).map(async ([name, answer]) => [name, await answer] as const);
+  return Object.fromEntries(await Promise.all(answers));
 }
 
 /**
@@ -51,7 +54,7 @@ function seldom(check: () => Promise<void>): () => Promise<void> {
   };
 }
 
-async function ask(work: () => Promise<unknown>): Promise<Probe> {
+async function ask(work: () => Promise<unknown>, { required = true } = {}): Promise<Probe> {
   const started = performance.now();
   const timer = Promise.withResolvers<never>();
   const timeout = setTimeout(() => timer.reject(new Error(`no answer within ${DEADLINE} ms`)), DEADLINE);
@@ -65,7 +68,7 @@ async function ask(work: () => Promise<unknown>): Promise<Probe> {
   }
   return {
     state: error === null ? "up" : "down",
-    required: true,
+    required,
     latency_ms: Math.round(performance.now() - started),
     error,
   };

@@ -21,8 +21,12 @@ CREATE TABLE pulled_authors (
 -- How far `fanout rebuild` got; a row is one that has not come to its end.
 CREATE TABLE timeline_rebuilds (
   singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  -- Those that go on where another was killed bear its name.
+  run_id     uuid NOT NULL,
+  -- What Redis held then; if that is void by now, nothing of it is done.
+  epoch      text NOT NULL,
   started_at timestamptz(3) NOT NULL DEFAULT now(),
-  -- The last account that was rebuilt.
-  after_id   uuid NOT NULL,
-  rebuilt    bigint NOT NULL
+  -- All accounts up to this one are done; null at the beginning.
+  after_id   uuid,
+  rebuilt    bigint NOT NULL DEFAULT 0
 );

@@ -11,7 +11,7 @@ import { defineScript, HAD_ENDED } from "../../src/redis/scripts.ts";
  */
 export const CAPACITY = 500;
 /** It is cut only above this, so that not every push has to. */
-const SLACK = 50;
+export const SLACK = 50;
 
 /** Whether entry a is newer than b. Not `a > b`: Redis compares strings by the server's locale. */
 const NEWER = `
@@ -151,3 +151,26 @@ if redis.call('HGET', KEYS[2], 'building') == ARGV[1] then redis.call('DEL', KEY
 export const DROP = defineScript(`
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])`);
+
+/**
+ * The whole of a timeline, for operators: unlike READ it leaves the timeline as old as it was.
+ * KEYS timeline, hash; ARGV epoch. @returns nothing if it is not built, else what transactions it saw, and the entries.
+ */
+export const PEEK = defineScript(`
+local meta = redis.call('HMGET', KEYS[2], 'epoch', 'xmin')
+if meta[1] ~= ARGV[1] then return {} end
+return {meta[2], table.concat(redis.call('LRANGE', KEYS[1], 0, -1))}`);
+
+/** KEYS timeline, hash. @returns how many entries there are, and the bytes that the two take. */
+export const MEASURE = defineScript(`
+local bytes = 0
+for i = 1, #KEYS do bytes = bytes + (redis.call('MEMORY', 'USAGE', KEYS[i], 'SAMPLES', '0') or 0) end
+local length = redis.call('LLEN', KEYS[1])
+if redis.call('LINDEX', KEYS[1], -1) == string.rep('\\0', 24) then length = length - 1 end
+return {length, bytes}`);
+
+/** KEYS timelines. @returns 1 for each that is there, 0 for the others. */
+export const EXIST = defineScript(`
+local there = {}
+for i = 1, #KEYS do there[i] = redis.call('EXISTS', KEYS[i]) end
+return there`);

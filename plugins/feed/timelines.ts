@@ -6,7 +6,7 @@ import type { RedisStore } from "../../src/redis/redis.ts";
 import { CHANGES_KEPT } from "../../src/redis/row-cache.ts";
 import { pgSnapshotArgs } from "../../src/redis/scripts.ts";
 import { END, splitEntries } from "./entries.ts";
-import { ABANDON, BEGIN, DROP, FINISH, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
+import { ABANDON, BEGIN, DROP, EXIST, FINISH, MEASURE, PEEK, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
 
 /** Whose entries: what a viewer reads, or what a pulled author has posted. */
 export type Line = "timeline" | "author";
@@ -15,6 +15,9 @@ export type Line = "timeline" | "author";
 const TTL = 7 * 24 * 3_600;
 /** Milliseconds that building one may take; then somebody else may begin. */
 const BUILD_TIME = 10_000;
+
+/** Characters of a UUID. */
+const ID_LENGTH = 36;
 
 /** Some entries of a line, the newest first. */
 export interface Stretch {
@@ -100,6 +103,41 @@ export class Timelines {
   /** @param ids as above. @returns how many entries were taken out. */
   async remove(line: Line, ids: readonly string[], entries: readonly Buffer[]): Promise<number> {
     return Number(await this.#redis.run(REMOVE, this.#lists(line, ids), entries));
+  }
+
+  /** All of a line as it lies there, for operators. @returns null if it is not there, or not built. */
+  async peek(line: Line, id: string): Promise<(Pick<ReadLine, "entries" | "built"> & { complete: boolean }) | null> {
+    const answer = await this.#redis.run(PEEK, this.#keys(line, id).slice(0, 2), [this.#redis.epoch()]);
+    const [built, bytes] = answer as [Buffer, Buffer] | [];
+    if (!built || !bytes?.length) return null;
+    const entries = splitEntries(bytes);
+    const complete = entries.at(-1)?.equals(END) === true;
+    if (complete) entries.pop();
+    return { entries, complete, built: Number(built) };
+  }
+
+  /** How much there is of a line, its hash included. */
+  async measure(line: Line, id: string): Promise<{ entries: number; bytes: number }> {
+    const answer = await this.#redis.run(MEASURE, this.#keys(line, id).slice(0, 2), []);
+    const [entries, bytes] = answer as [number, number];
+    return { entries, bytes };
+  }
+
+  /** @returns those of these lines that are there, also while they are being built. */
+  async there(line: Line, ids: readonly string[]): Promise<Set<string>> {
+    const byTag = [...Map.groupBy(ids, (id) => id.slice(-2)).values()];
+    const found = await Promise.all(
+      byTag.map(async (some) => {
+        const there = (await this.#redis.run(EXIST, this.#lists(line, some), [])) as number[];
+        return some.filter((_, index) => there[index] === 1);
+      }),
+    );
+    return new Set(found.flat());
+  }
+
+  /** Walks over the ids of all lines that are there, some of them perhaps twice. */
+  async *ids(line: Line): AsyncIterable<string> {
+    for await (const keys of this.#redis.scan(line)) for (const key of keys) yield key.slice(-ID_LENGTH);
   }
 
   #lists(line: Line, ids: readonly string[]): string[] {

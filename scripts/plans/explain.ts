@@ -5,6 +5,7 @@ import type { Db } from "../../src/db/transaction.ts";
 
 /** How one statement ran. */
 export interface Explained {
+  rows: number;
   /** Pages of 8 KiB that were asked for, found in memory or not. */
   buffers: number;
   milliseconds: number;
@@ -73,6 +74,7 @@ export async function explain(
   const explained = measured.rows[0]?.["QUERY PLAN"][0];
   if (!explained) throw new Error("EXPLAIN said nothing");
   return {
+    rows: explained.Plan["Actual Rows"],
     buffers: buffersOf(explained.Plan),
     milliseconds: explained["Execution Time"],
     heapFetches: flatten(explained.Plan).reduce((sum, node) => sum + (node["Heap Fetches"] ?? 0), 0),

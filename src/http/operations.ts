@@ -41,7 +41,8 @@ export async function registerOperations(app: App, context: Context): Promise<vo
       config: { whileStopping: true },
       schema: {
         summary: "Each dependency, its state and latency",
-        description: "503 when a required dependency is down, or while the server is being stopped.",
+        description:
+          "503 when a required dependency is down, or while the server is being stopped. Redis, where one is configured, is not required: feeds come from Postgres without it.",
         tags: ["Operations"],
         response: { 200: Readiness, 503: Readiness },
       },

@@ -151,7 +151,11 @@ class Store implements RedisStore {
   async *scan(kind: string): AsyncIterable<string[]> {
     const match = `${this.#prefix}${kind}:{t*`;
     const nodes = "nodes" in this.#client ? this.#client.nodes("master") : [this.#client];
-    for (const node of nodes) yield* node.scanStream({ match, count: 1_000 });
+    try {
+      for (const node of nodes) yield* node.scanStream({ match, count: 1_000 });
+    } catch (error) {
+      throw unavailable(error);
+    }
   }
 
   client(): RedisClient {
@@ -175,8 +179,7 @@ class Store implements RedisStore {
     try {
       return await this.#breaker.fire(work);
     } catch (error) {
-      if (!isOutage(error)) throw error;
-      throw new RedisUnavailableError(`Redis does not answer: ${describe(error)}`, { cause: error });
+      throw unavailable(error);
     }
   }
 
@@ -240,6 +243,12 @@ class Store implements RedisStore {
 /** Of the 256 tags by which keys are spread: the last byte of a UUID, which is random. */
 function tagOf(id: string): string {
   return String(Number.parseInt(id.slice(-2), 16)).padStart(3, "0");
+}
+
+/** What is to be thrown for an error of the client: a mistake of ours stays what it is. */
+function unavailable(error: unknown): unknown {
+  if (!isOutage(error)) return error;
+  return new RedisUnavailableError(`Redis does not answer: ${describe(error)}`, { cause: error });
 }
 
 function isOutage(error: unknown): boolean {

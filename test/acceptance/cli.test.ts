@@ -12,6 +12,7 @@ const COMMANDS = [
   ...["serve", "worker", "migrate", "doctor", "config show", "config check", "users create", "users list"],
   ...["users show", "users suspend", "users unsuspend", "users delete", "users invite", "users reset-password"],
   ...["jobs status", "jobs list", "jobs retry", "jobs purge", "backup", "restore"],
+  ...["fanout status", "fanout verify", "fanout rebuild"],
 ];
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
