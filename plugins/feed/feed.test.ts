@@ -180,6 +180,28 @@ t.test("any feed, page by page, is what the model says: nothing lost, repeated o
   );
 });
 
+t.test("long pages of fewer authors than posts are what the model says", async (t) => {
+  const author = fc.oneof(fc.nat(17), fc.nat(1));
+  const posts = fc.array(fc.record({ author, at: fc.nat(30) }), { minLength: 60, maxLength: 120 });
+  await fc.assert(
+    fc.asyncProperty(posts, fc.integer({ min: 26, max: 30 }), async (posts, limit) => {
+      const world = await World.create(18);
+      for (const account of world.accounts) await world.follow(account);
+      await world.post(...posts.map(({ author, at }) => published(world.account(author), at)));
+      t.same(await walk(world.viewerId, limit), world.feed());
+    }),
+    { numRuns: 25 },
+  );
+});
+
+t.test("one author's old posts fill what the few posts of the others leave of a long page", async (t) => {
+  const world = await World.create(16);
+  for (const account of world.accounts) await world.follow(account);
+  await world.post(...world.accounts.map((account, i) => published(account, 1_000 + i)));
+  await world.post(...Array.from({ length: 70 }, (_, i) => published(world.account(1), i)));
+  for (const limit of [26, 30]) t.same(await walk(world.viewerId, limit), world.feed(), `limit ${limit}`);
+});
+
 t.test("one author fills a page, and many authors share one", async (t) => {
   const world = await World.create(40);
   for (const account of world.accounts) await world.follow(account);

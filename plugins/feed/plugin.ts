@@ -1,6 +1,8 @@
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { Feature } from "../../src/feature.ts";
+import { BenchFanout, BenchFeed } from "./bench/commands.ts";
+import { BenchReference } from "./bench/reference-command.ts";
 import { FanOutRebuild, FanOutStatus, FanOutVerify } from "./fanout-commands.ts";
 import { fanOutJob } from "./jobs.ts";
 
@@ -13,7 +15,14 @@ export const feed: Feature = {
     await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
   },
   jobs: [fanOutJob],
-  commands: { "fanout:rebuild": FanOutRebuild, "fanout:status": FanOutStatus, "fanout:verify": FanOutVerify },
+  commands: {
+    "bench:fanout": BenchFanout,
+    "bench:feed": BenchFeed,
+    "bench:reference": BenchReference,
+    "fanout:rebuild": FanOutRebuild,
+    "fanout:status": FanOutStatus,
+    "fanout:verify": FanOutVerify,
+  },
   on: {
     "post.published": async (tx, post, context) => {
       await (await import("./pulled.ts")).settlePull(tx, context, post.author_id);

