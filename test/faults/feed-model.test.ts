@@ -30,7 +30,7 @@ t.test("whatever happens, a feed is what the model says", async (t) => {
     postsEach: 100,
     runs,
     roundsEach: 60,
-    disturbances: ["kill server", "kill worker", "repeat jobs", "suspend", "unsuspend", "other", "other"],
+    disturbances: ["kill server", "kill worker", "repeat jobs", "suspend", "unsuspend", "rebuild", "other", "other"],
     others: { FLUSHALL: () => redis.flushall() },
     threshold: 3,
     seed,

@@ -304,6 +304,34 @@ t.test("a timeline that is built while a change is just about to be committed", 
   await scene.assertRecovered(t, "deleted");
 });
 
+t.test("FLUSHALL while a row is read that changes: what was is not kept", async (t) => {
+  const scene = await startScene(t);
+  if (!scene) return;
+  const { world, redis, read, change } = scene;
+  const gate = await gateOf(t, world);
+  await change(0, "unfollow", "ben");
+  const { id } = await publishBy(world, "ben");
+  await world.sql.query("ALTER TABLE post_media RENAME TO all_post_media");
+  await world.sql.query(
+    "CREATE VIEW post_media AS SELECT * FROM all_post_media WHERE wait_at_gate('%AS snapshot, id, user_id%')",
+  );
+  await change(0, "follow", "ben");
+  await gate.close();
+  const reading = read(0);
+  await gate.waiting();
+  const edited = await world.ask("ben", 1, "PATCH", `/posts/${id}`, { json: { caption: "edited" } });
+  t.equal(edited?.status, 200);
+  await redis.flushall();
+  await gate.open();
+  await reading;
+  for (const server of SERVERS) {
+    await waitFor(
+      async () => (await read(server)).body.items[0]?.caption === "edited",
+      `the caption on server ${server}`,
+    );
+  }
+});
+
 const idsOf = (body: Json): string[] => body.items.map(({ id }: Json) => id);
 
 /** How many timelines all servers have built so far. */

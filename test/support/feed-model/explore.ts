@@ -208,14 +208,22 @@ class Explorer {
       case "repeat jobs":
         await this.#world.repeatJobs();
         return;
+      case "rebuild":
+        await this.#command("fanout", "rebuild");
+        return;
       case "other":
         await others?.[disturbance.name]?.();
         return;
-      default: {
-        const { code, stderr } = await this.#world.command("users", disturbance.kind, disturbance.who);
-        if (code !== 0) throw new Error(`users ${disturbance.kind}: ${code} ${stderr}`);
-      }
+      default:
+        await this.#command("users", disturbance.kind, disturbance.who);
     }
+  }
+
+  /** @returns what it printed. @throws unless it exits with 0. */
+  async #command(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.#world.command(...args);
+    if (code !== 0) throw new Error(`${args.join(" ")}: ${code} ${stdout} ${stderr}`);
+    return stdout;
   }
 
   /** Of one change it is known what it does; of several, that they happened in some order, and the rows tell which. */
@@ -379,7 +387,14 @@ class Explorer {
       }
       if (String(found) !== String(expected)) throw new Error(`${viewer}'s feed is ${found}, not ${expected}`);
     }
+    if (this.#options.settings.TINTYPE_REDIS_URL) await this.#verify();
     this.history.push("compared");
+  }
+
+  /** The operator's own command must find nothing either. */
+  async #verify(): Promise<void> {
+    const stdout = await this.#command("fanout", "verify", "--json");
+    if (JSON.parse(stdout).differences.length > 0) throw new Error(`fanout verify exits 0 with ${stdout}`);
   }
 }
 

@@ -16,6 +16,8 @@ export type Disturbance =
   | { kind: "kill server" | "kill worker"; index: number }
   /** Jobs that are under way are taken once more. */
   | { kind: "repeat jobs" }
+  /** All timelines, by the operator's command. */
+  | { kind: "rebuild" }
   | { kind: "suspend" | "unsuspend"; who: string }
   /** One that the test brings along. */
   | { kind: "other"; name: string };
@@ -72,7 +74,7 @@ export function rounds(
   const ofKind = (kind: Disturbance["kind"]): fc.Arbitrary<Disturbance> => {
     if (kind === "other") return fc.constantFrom(...others).map((name) => ({ kind, name }));
     if (kind === "kill server" || kind === "kill worker") return fc.nat(11).map((index) => ({ kind, index }));
-    if (kind === "repeat jobs") return fc.constant({ kind });
+    if (kind === "repeat jobs" || kind === "rebuild") return fc.constant({ kind });
     return who.map((who) => ({ kind, who }));
   };
   const disturbance: fc.Arbitrary<Disturbance | null> =
