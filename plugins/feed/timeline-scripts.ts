@@ -1,4 +1,4 @@
-import { defineScript, HAD_ENDED } from "../../src/redis/scripts.ts";
+import { defineScript, KNOWS_ALL } from "../../src/redis/scripts.ts";
 
 /**
  * A timeline in Redis is a list of entries (entries.ts), the newest first, each once, and a hash beside it that says how
@@ -96,12 +96,13 @@ return {meta[2], meta[3], snapshot, entries}`);
 
 /**
  * Begins to build a timeline: it is there from now on and takes what is pushed, but nobody reads it.
- * KEYS timeline, hash; ARGV token, epoch, milliseconds that building may take, '1' to build it anew.
- * @returns 'begun', 'built' if it is there already, 'busy' if somebody else is building it.
+ * KEYS timeline, hash, generation; ARGV token, epoch, milliseconds that building may take, '1' to build it anew.
+ * @returns 'begun', 'built' if it is there already, 'busy' if somebody else is building it, 'new' if there is no generation.
  */
 export const BEGIN = defineScript(`
 local meta = redis.call('HMGET', KEYS[2], 'epoch', 'building', 'until')
 if ARGV[4] ~= '1' and meta[1] == ARGV[2] and redis.call('EXISTS', KEYS[1]) == 1 then return 'built' end
+if redis.call('EXISTS', KEYS[3]) == 0 then return 'new' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if meta[2] and now < tonumber(meta[3]) then return 'busy' end
@@ -114,16 +115,15 @@ return 'begun'`);
 
 /**
  * Keeps what was built, with what was pushed meanwhile, unless it does not know of a change.
- * KEYS timeline, hash, last change; ARGV token, epoch, version, snapshot, seconds to live, '1' if the entries reach back to
+ * KEYS timeline, hash, last change, generation; ARGV token, epoch, version, snapshot, seconds to live, '1' if the entries reach back to
  * the beginning, entries, xmin, xmax, running.
  * @returns 1 if it was kept.
  */
-export const FINISH = defineScript(`${HAD_ENDED}${NEWER}
+export const FINISH = defineScript(`${KNOWS_ALL}${NEWER}
 if redis.call('HGET', KEYS[2], 'building') ~= ARGV[1] then return 0 end
-local changed = redis.call('GET', KEYS[3])
 local pushed = redis.call('LRANGE', KEYS[1], 0, -1)
 redis.call('DEL', KEYS[1], KEYS[2])
-if changed and not had_ended(changed, ARGV[8], ARGV[9], ARGV[10]) then return 0 end
+if not knows_all(KEYS[3], KEYS[4], ARGV[8], ARGV[9], ARGV[10]) then return 0 end
 local merged, complete, next = {}, ARGV[6] == '1', 1
 if pushed[#pushed] == END then pushed[#pushed] = nil end
 for at = 1, #ARGV[7], 24 do
