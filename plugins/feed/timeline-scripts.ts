@@ -4,10 +4,11 @@ import { defineScript, KNOWS_ALL } from "../../src/redis/scripts.ts";
  * A timeline in Redis is a list of entries (entries.ts), the newest first, each once, and a hash beside it that says how
  * it was built. It is there for those who read, for 7 days: what is pushed to one that is not there is not kept.
  *
- * Why a list. Measured with 20,000 timelines of 500 entries in chunks of 100 (`npm run measure:timelines`,
- * docs/benchmarks.md), against a sorted set: 14 KB and not 64 to 74 a timeline, 2.0 times the pushes, 1.3 times the
- * reads. A late entry costs a list a walk over its elements, and is rare. A string of entries reads as quickly, but takes
- * 29 KB once it was appended to, because Redis doubles what grows.
+ * Why a list. Measured with 20,000 timelines of 500 entries in calls of 100 (`npm run measure:timelines`,
+ * docs/benchmarks.md), against a sorted set: 14 to 15 KB and not 64 to 77 a timeline, 2.2 times the appends, 1.1 times the
+ * first pages and 0.85 times those from the middle. An entry that is late by half a timeline costs a list a walk over its
+ * elements, 16 times as much, and is rare. A string of entries is read 1.5 times as quickly, but takes 29 KB once it was
+ * appended to, because Redis doubles what grows.
  */
 export const CAPACITY = 500;
 /** It is cut only above this, so that not every push has to. */
