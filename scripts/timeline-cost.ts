@@ -47,7 +47,8 @@ const MEASURES = {
   push: "appends",
   first: "first pages",
   middle: "pages from the middle",
-  late: "late arrivals",
+  late: "late arrivals, in the middle",
+  again: "appends of the newest once more",
 } as const;
 type Measure = keyof typeof MEASURES;
 
@@ -64,7 +65,7 @@ class Measured {
   fresh = 0;
   pushed = 0;
   most = 0;
-  readonly speeds: Record<Measure, Speed[]> = { push: [], first: [], middle: [], late: [] };
+  readonly speeds: Record<Measure, Speed[]> = { push: [], first: [], middle: [], late: [], again: [] };
 
   constructor(candidate: Candidate) {
     this.candidate = candidate;
@@ -155,13 +156,13 @@ async function pushAndRead(one: Measured, round: number): Promise<void> {
   speeds.middle.push(await timed(pages(entry(CAPACITY / 2 + round * PUSHES)), SOME));
 }
 
-/** An entry that belongs in the middle. */
+/** An entry that belongs in the middle, and one that is there, as when a job runs twice. */
 async function comeLate({ candidate, speeds }: Measured, round: number): Promise<void> {
-  const late = entry(CAPACITY / 2 + rounds * PUSHES + round, 500);
   const first = (round * LATE) % timelines;
   const some = inCalls([...ids, ...ids].slice(first, first + LATE));
-  const calls = some.map((ids) => () => run(candidate.push, keysOf(candidate.name, ids), [late]));
-  speeds.late.push(await timed(calls, LATE));
+  const calls = (pushed: Buffer) => some.map((ids) => () => run(candidate.push, keysOf(candidate.name, ids), [pushed]));
+  speeds.late.push(await timed(calls(entry(CAPACITY / 2 + rounds * PUSHES + round, 500)), LATE));
+  speeds.again.push(await timed(calls(entry(CAPACITY + rounds * PUSHES)), LATE));
 }
 
 /** Whether all have done the same work is known from what lies in them. */

@@ -37,10 +37,15 @@ local entry, call, pushed = ARGV[1], redis.call, 0
 local at = struct.unpack('>I8', entry)
 local function settle(key)
   call('LPOP', key)
-  for _, other in ipairs(call('LRANGE', key, 0, -1)) do
-    if other == entry then return end
-    if newer(entry, other) then return call('LINSERT', key, 'BEFORE', other, entry) end
-  end
+  local first, some = 0
+  repeat
+    some = call('LRANGE', key, first, first + 19)
+    for _, other in ipairs(some) do
+      if other == entry then return end
+      if newer(entry, other) then return call('LINSERT', key, 'BEFORE', other, entry) end
+    end
+    first = first + 20
+  until #some < 20
 end
 for i = 1, #KEYS do
   local key = KEYS[i]
@@ -76,7 +81,9 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
 local first = 0
 if ARGV[3] ~= '' then
+  local place = redis.call('LPOS', KEYS[1], ARGV[3])
   local last = length
+  if place then first, last = place + 1, place + 1 end
   while first < last do
     local middle = math.floor((first + last) / 2)
     if newer(ARGV[3], redis.call('LINDEX', KEYS[1], middle)) then last = middle else first = middle + 1 end

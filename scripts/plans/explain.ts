@@ -45,7 +45,7 @@ export interface RecordingDatabase {
 export function recordingDatabase(pool: pg.Pool): RecordingDatabase {
   const statements: CompiledQuery[] = [];
   const log = (event: LogEvent): void => {
-    statements.push(event.query);
+    if (!/^(begin|commit)$/.test(event.query.sql)) statements.push(event.query);
   };
   return { db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), log }), pool, statements };
 }

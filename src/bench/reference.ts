@@ -2,11 +2,14 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { OperationError } from "../errors.ts";
+import type { FromReference, ToReference } from "./reference-process.ts";
 
 /** A server that a product's route is compared with, in a process of its own. */
 export interface Reference {
   /** `http://127.0.0.1:PORT` */
   url: string;
+  /** Processor time that it has taken so far. */
+  cpuSeconds(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -15,17 +18,25 @@ export async function startBufferReference(body: Buffer): Promise<Reference> {
   return startReference(fork(join(import.meta.dirname, "buffer-server.ts"), { serialization: "advanced" }), body);
 }
 
-/** @param child sends its URL when it has been sent the body and listens, and ends when it is left. */
+/** @param child one that calls `beReference`. */
 export async function startReference(child: ChildProcess, body: Buffer): Promise<Reference> {
   const exited = once(child, "exit");
-  const told = once(child, "message") as Promise<[string]>;
-  child.send(body);
   const gone = exited.then(() => {
-    throw new OperationError("a reference server of the bench did not start");
+    throw new OperationError("a reference server of the bench has ended");
   });
-  const [url] = await Promise.race([told, gone]);
+  const ask = async (message: ToReference): Promise<FromReference> => {
+    const told = once(child, "message") as Promise<[FromReference]>;
+    child.send(message);
+    const [answer] = await Promise.race([told, gone]);
+    return answer;
+  };
+  const listening = await ask({ body });
   return {
-    url,
+    url: "url" in listening ? listening.url : "",
+    async cpuSeconds() {
+      const answer = await ask({ usage: true });
+      return "cpuSeconds" in answer ? answer.cpuSeconds : Number.NaN;
+    },
     async stop() {
       if (child.connected) child.disconnect();
       await exited;

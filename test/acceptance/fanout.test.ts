@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import pg from "pg";
 import t from "tap";
@@ -88,6 +89,23 @@ async function withRedis(server: NonNullable<typeof service>) {
       epoch: /\.\d+$/,
     });
     t.ok(status.bytes > 200);
+  });
+
+  t.test("what a job still has to do is no difference", async (t) => {
+    const entry = entryOf(pushed);
+    await redis.lrem(timeline, 0, entry);
+    await database.query(
+      "INSERT INTO pgboss.job (name, data, start_after) VALUES ('feed.fan_out', $1, now() + interval '1 hour')",
+      [{ post_id: pushed.id }],
+    );
+    const verify = start(["fanout", "verify"], env);
+    await waitFor(async () => verify.output().includes("looking at timelines"), "the first look");
+    // Long after the second look that there would be without the job.
+    await delay(4_000);
+    t.equal(verify.process.exitCode, null);
+    await redis.lpush(timeline, entry);
+    await database.query("DELETE FROM pgboss.job WHERE name = 'feed.fan_out'");
+    t.equal(await verify.exited, 0, verify.output());
   });
 
   t.test("an entry that is missing, and one that does not belong, are found and mended", async (t) => {

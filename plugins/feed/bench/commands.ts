@@ -62,7 +62,7 @@ export class BenchFeed extends TargetBench {
       max: 1_000,
     }),
     seed,
-    viewers: Flags.integer({ description: "who ask, by Zipf's law", default: 2_000, min: 10, max: 100_000 }),
+    viewers: Flags.integer({ description: "who ask, by Zipf's law", default: 1_000, min: 10, max: 100_000 }),
     pairs: Flags.integer({ description: "measurements of each in turn", default: 7, min: 1, max: 100 }),
     duration: Flags.string({ description: "length of a measurement", default: "4s" }),
     connections: Flags.integer({ description: "connections of the client", default: 32, min: 1, max: 1_000 }),

@@ -83,7 +83,7 @@ export async function benchFeed(options: FeedBenchOptions): Promise<Report> {
     changes: changes.requests(new URL(server.url).host),
     verify: (kept: KeptAnswer[]) => verifyAnswers(dataset, kept, { viewers, passing: changes.passing }),
   };
-  const compared = await comparePairs(load, { buffer, sameAuth });
+  const compared = await comparePairs(load, { buffer, same_auth: sameAuth });
   const open = await measureOpen(load, compared.capacity * LOAD);
   await verifyPages(database.client, dataset, await firstPages(bench, COMPARED));
   return {

@@ -1,12 +1,11 @@
 import { assertAnswered, type LoadGenerator, loadTo } from "../../../src/bench/load/generator.ts";
 import type { ClassResult, KeptAnswer, LoadResult, RequestClass } from "../../../src/bench/load/plan.ts";
-import { observed } from "../../../src/bench/metrics.ts";
+import { observed, readMetrics } from "../../../src/bench/metrics.ts";
 import type { Reference } from "../../../src/bench/reference.ts";
 import { judged, type Ratio } from "../../../src/bench/report.ts";
 import { median } from "../../../src/bench/statistics.ts";
 import { pagesOf } from "./requests.ts";
 
-const GOALS = { buffer: 0.25, sameAuth: 0.7 };
 /** Of all requests, those that change something. */
 const WRITES = 0.01;
 /** The share of the capacity at which requests arrive in the open model. */
@@ -40,61 +39,93 @@ interface Compared {
   ratios: Ratio[];
 }
 
+/** What is measured in turn with the others. */
+interface Contestant {
+  name: "product" | "buffer" | "same_auth";
+  load: FeedLoad;
+  path?: string;
+  /** Processor time that its server has taken so far. */
+  cpuSeconds(): Promise<number>;
+  /** By pair: pages a second, and microseconds of the server's processor time a page. */
+  perSecond: number[];
+  cpuOfPage: number[];
+  /** The highest. */
+  generatorShare: number;
+}
+
 /**
  * Pages a second of the product against those of the references, in the closed model, in turn; the ratios are medians of the
  * pairs'. Changes are answered too and not counted, so that what they cost is the product's.
  */
 export async function comparePairs(
   load: FeedLoad,
-  references: { buffer: Reference; sameAuth?: Reference },
+  references: { buffer: Reference; same_auth?: Reference },
 ): Promise<Compared> {
-  const { pairs, log } = load;
-  const product: number[] = [];
-  const byReference = Object.entries(references).map(([name, { url }]) => ({ name, url, measured: [] as number[] }));
-  const generatorShares = { product: 0, reference: 0 };
+  const { pairs, log, url } = load;
+  const none = { perSecond: [], cpuOfPage: [], generatorShare: 0 };
+  const product: Contestant = {
+    ...{ ...structuredClone(none), name: "product", load },
+    cpuSeconds: async () => (await readMetrics(url)).sum("process_cpu_seconds_total"),
+  };
+  const others = (["buffer", "same_auth"] as const).flatMap((name): Contestant[] => {
+    const reference = references[name];
+    if (!reference) return [];
+    const { url, cpuSeconds } = reference;
+    return [{ ...structuredClone(none), name, load: { ...load, url, changes: [] }, path: "/", cpuSeconds }];
+  });
+  const all = [product, ...others];
   // The first round warms compilers and caches up.
   for (let pair = -1; pair < pairs; pair++) {
-    const own = await closed(load);
-    load.verify(pagesIn(own).kept);
-    if (pair >= 0) product.push(pagesIn(own).perSecond);
-    for (const { url, measured } of byReference) {
-      const reference = await closed({ ...load, url, changes: [] }, "/");
-      if (pair < 0) continue;
-      measured.push(pagesIn(reference).perSecond);
-      generatorShares.reference = Math.max(generatorShares.reference, reference.generatorShare);
-    }
-    generatorShares.product = Math.max(generatorShares.product, own.generatorShare);
-    if (pair >= 0)
-      log(
-        `pair ${pair + 1} of ${pairs}: ${said(product)} pages a second, ${byReference.map(({ name, measured }) => `${name} ${said(measured)}`).join(", ")}`,
-      );
+    for (const contestant of all) await measureOnce(contestant, pair >= 0);
+    if (pair < 0) continue;
+    const said = all.map(({ name, perSecond }) => `${name} ${Math.round(perSecond.at(-1) ?? 0)}`);
+    log(`pair ${pair + 1} of ${pairs}, pages a second: ${said.join(", ")}`);
   }
-  const capacity = median(product);
-  const ratioTo = (name: keyof typeof references, told: string): Ratio[] => {
-    const measured = byReference.find((reference) => reference.name === name)?.measured;
-    if (!measured) return [];
-    return [
-      judged({
-        name: name === "buffer" ? "feed_page_vs_buffer" : "feed_page_vs_same_auth",
-        value: median(product.map((value, pair) => value / (measured[pair] ?? Number.NaN))),
-        goal: GOALS[name],
-        reference: { name: told, value: median(measured), unit: "pages/s" },
-        measured: { value: capacity, unit: "pages/s" },
-      }),
-    ];
-  };
   return {
-    capacity,
+    capacity: median(product.perSecond),
     figures: {
-      capacity_pages_per_second: capacity,
-      client_cpu_share_at_capacity: generatorShares.product,
-      client_cpu_share_of_references: generatorShares.reference,
+      capacity_pages_per_second: median(product.perSecond),
+      ...Object.fromEntries(all.map(({ name, cpuOfPage }) => [`${name}_cpu_us_a_page`, median(cpuOfPage)])),
+      client_cpu_share: Math.max(...all.map(({ generatorShare }) => generatorShare)),
     },
-    ratios: [
-      ...ratioTo("buffer", "a bare Fastify route that sends the same bytes"),
-      ...ratioTo("sameAuth", "a Fastify route with the same authentication and one round trip to Redis"),
-    ],
+    ratios: others.map((reference) => ratioTo(product, reference)),
   };
+}
+
+async function measureOnce(contestant: Contestant, counts: boolean): Promise<void> {
+  const { load, path } = contestant;
+  // What comes before counts for nothing: while the others had their turns, the server has forgotten who its viewers are,
+  // as it does after five seconds, and one that serves all the time has not.
+  await closed({ ...load, seconds: load.seconds / 4, seed: load.seed + 1 }, path);
+  const before = await contestant.cpuSeconds();
+  const result = await closed(load, path);
+  const cpuSeconds = (await contestant.cpuSeconds()) - before;
+  const pages = pagesIn(result);
+  if (path === undefined) load.verify(pages.kept);
+  if (!counts) return;
+  contestant.perSecond.push(pages.perSecond);
+  contestant.cpuOfPage.push((cpuSeconds * 1e6) / pages.answered);
+  contestant.generatorShare = Math.max(contestant.generatorShare, result.generatorShare);
+}
+
+const REFERENCES = {
+  buffer: { ratio: "feed_page_vs_buffer", goal: 0.25, told: "a bare Fastify route that sends the same bytes" },
+  same_auth: {
+    ...{ ratio: "feed_page_vs_same_auth", goal: 0.7 },
+    told: "a Fastify route with the same authentication and one round trip to Redis",
+  },
+};
+
+function ratioTo(product: Contestant, reference: Contestant): Ratio {
+  if (reference.name === "product") throw new Error("the product is no reference");
+  const { ratio, goal, told } = REFERENCES[reference.name];
+  return judged({
+    name: ratio,
+    value: median(product.perSecond.map((value, pair) => value / (reference.perSecond[pair] ?? Number.NaN))),
+    goal,
+    reference: { name: told, value: median(reference.perSecond), unit: "pages/s" },
+    measured: { value: median(product.perSecond), unit: "pages/s" },
+  });
 }
 
 /** Latencies at a constant rate of arrivals, and how the server fares meanwhile. */
@@ -127,23 +158,15 @@ export async function measureOpen(load: FeedLoad, rate: number): Promise<Record<
   };
 }
 
-/**
- * What comes before counts for nothing: while the others had their turns, the server has forgotten who its viewers are, as
- * it does after five seconds, and one that serves all the time has not.
- */
 async function closed(load: FeedLoad, path?: string): Promise<LoadResult> {
   const { generator, connections, seed, seconds, url } = load;
-  const run = async (seconds: number, seed: number) => {
-    const result = await generator.run({
-      ...loadTo(url, { connections, seed }),
-      arrivals: { model: "closed", seconds },
-      classes: mixOf(load, path),
-    });
-    assertAnswered(result);
-    return result;
-  };
-  await run(seconds / 4, seed + 1);
-  return run(seconds, seed);
+  const result = await generator.run({
+    ...loadTo(url, { connections, seed }),
+    arrivals: { model: "closed", seconds },
+    classes: mixOf(load, path),
+  });
+  assertAnswered(result);
+  return result;
 }
 
 function mixOf({ url, tokens, changes }: FeedLoad, path?: string): RequestClass[] {
@@ -158,8 +181,4 @@ function pagesIn({ classes }: LoadResult): ClassResult {
   const pages = classes.find(({ name }) => name === "pages");
   if (!pages) throw new Error("there are always pages in the mix");
   return pages;
-}
-
-function said(values: readonly number[]): number {
-  return Math.round(values.at(-1) ?? 0);
 }

@@ -1,8 +1,8 @@
-import { once } from "node:events";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { Flags } from "@oclif/core";
 import { fastify, LogController } from "fastify";
 import { Redis } from "ioredis";
+import { beReference } from "../../../src/bench/reference-process.ts";
 import { BaseCommand } from "../../../src/cli/base.ts";
 import { allFeatures, featuresOf } from "../../../src/cli/program.ts";
 import type { App } from "../../../src/http/types.ts";
@@ -30,7 +30,6 @@ export class BenchReference extends BaseCommand {
       import("../../../src/deps.ts"),
       import("../../../src/http/auth.ts"),
     ]);
-    const [body] = (await once(process, "message")) as [Buffer];
     const features = featuresOf(loaded);
     const log = await this.createLog(loaded);
     // As a worker that takes no job: a command is told of nothing, and so keeps no session that it has looked up.
@@ -43,13 +42,13 @@ export class BenchReference extends BaseCommand {
     }).withTypeProvider<TypeBoxTypeProvider>();
     app.decorateRequest("viewer", null);
     requireAuthentication(app, deps.context, features);
-    app.get("/", async (_request, reply) => {
-      await redis.getBuffer(KEY);
-      return reply.header("content-type", "application/json; charset=utf-8").send(body);
+    await beReference((body) => {
+      app.get("/", async (_request, reply) => {
+        await redis.getBuffer(KEY);
+        return reply.header("content-type", "application/json; charset=utf-8").send(body);
+      });
+      return app.listen({ host: "127.0.0.1", port: 0 });
     });
-    const left = once(process, "disconnect");
-    process.send?.(await app.listen({ host: "127.0.0.1", port: 0 }));
-    await left;
     await app.close();
     redis.disconnect();
     await deps.close();
