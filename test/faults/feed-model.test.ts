@@ -7,7 +7,7 @@
  */
 import { Redis } from "ioredis";
 import t from "tap";
-import { explore } from "../support/feed-model/explore.ts";
+import { type Exploration, explore } from "../support/feed-model/explore.ts";
 import { redisService } from "../support/services.ts";
 
 // Processes are killed and started again all the time.
@@ -16,28 +16,40 @@ t.setTimeout(3_600_000);
 const seed = Number(process.env.TINTYPE_TEST_SEED ?? Date.now() % 100_000);
 const runs = Number(process.env.TINTYPE_TEST_FEED_RUNS ?? 6);
 
+const EXPLORATION: Exploration = {
+  people: ["ana", "ben", "cleo", "dan", "eva", "fay"],
+  servers: 3,
+  workers: 2,
+  settings: {},
+  // Who follows all of them has more than a timeline holds.
+  postsEach: 100,
+  runs,
+  roundsEach: 60,
+  disturbances: ["kill server", "kill worker", "repeat jobs", "suspend", "unsuspend"],
+  threshold: 3,
+  seed,
+};
+
 t.test("whatever happens, a feed is what the model says", async (t) => {
   const service = await redisService(t, { own: true });
   if (!service) return;
   const redis = new Redis(service.url);
   t.teardown(() => redis.disconnect());
   const explored = await explore(t, {
-    people: ["ana", "ben", "cleo", "dan", "eva", "fay"],
-    servers: 3,
-    workers: 2,
+    ...EXPLORATION,
     settings: { TINTYPE_REDIS_URL: service.url, TINTYPE_REDIS_KEY_PREFIX: service.prefix },
-    // Who follows all of them has more than a timeline holds.
-    postsEach: 100,
-    runs,
-    roundsEach: 60,
-    disturbances: ["kill server", "kill worker", "repeat jobs", "suspend", "unsuspend", "rebuild", "other", "other"],
+    disturbances: [...EXPLORATION.disturbances, "rebuild", "other", "other"],
     others: { FLUSHALL: () => redis.flushall() },
-    threshold: 3,
-    seed,
   });
   t.comment(JSON.stringify(explored));
   t.ok(explored.pages > 100 * runs, `${explored.pages} pages`);
   t.ok(explored.posts > 10 * runs, `${explored.posts} posts`);
   t.ok(explored.crossings.up > 0, `${explored.crossings.up} authors became pulled ones`);
   t.ok(explored.crossings.down > 0, `${explored.crossings.down} were pushed again`);
+});
+
+t.test("without Redis too", async (t) => {
+  const explored = await explore(t, { ...EXPLORATION, runs: Math.ceil(runs / 3) });
+  t.comment(JSON.stringify(explored));
+  t.ok(explored.pages > 30 * runs, `${explored.pages} pages`);
 });

@@ -1,16 +1,6 @@
 import type { Json } from "../client.ts";
-import {
-  accountKey,
-  captionKey,
-  type Doubts,
-  type FeedModel,
-  isNewer,
-  type ModelPost,
-  type Position,
-  pairKey,
-  postKey,
-  privacyKey,
-} from "./model.ts";
+import { accountKey, captionKey, type Doubts, pairKey, postKey, privacyKey } from "./doubts.ts";
+import { type FeedModel, isNewer, type ModelPost, type Position } from "./model.ts";
 
 /** How far somebody has come in a feed. */
 export interface Walk {

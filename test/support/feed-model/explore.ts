@@ -2,7 +2,8 @@ import fc from "fast-check";
 import type { Answer, Json } from "../client.ts";
 import { CHANGES, copyOf, ordersOf, shown, storedGraph, told } from "../graph-model.ts";
 import { checkPage, type Read, type Walk, walkOn } from "./check.ts";
-import { accountKey, captionKey, Doubts, pairKey, performWith, postKey, privacyKey } from "./model.ts";
+import { type Done, Doubts, keysOf } from "./doubts.ts";
+import { performWith } from "./model.ts";
 import { type Disturbance, type PersonStep, type Round, rounds } from "./steps.ts";
 import { startWorld, type World, type WorldOptions } from "./world.ts";
 
@@ -38,15 +39,6 @@ export interface Explored {
 /** Milliseconds after which every server knows of a change of a post or an account, twice what is promised. */
 const GRACE = 2_000;
 const HISTORY = 25;
-
-/** A step that was carried out. */
-interface Done {
-  step: PersonStep;
-  /** Whatever it is about: a post's id. */
-  postId?: string;
-  time: number;
-  answer: Answer | null;
-}
 
 /** Plays rounds and holds every answer to the model. @throws with the last rounds where one is wrong. */
 export async function explore(t: Test, options: Exploration): Promise<Explored> {
@@ -396,25 +388,4 @@ class Explorer {
     const stdout = await this.#command("fanout", "verify", "--json");
     if (JSON.parse(stdout).differences.length > 0) throw new Error(`fanout verify exits 0 with ${stdout}`);
   }
-}
-
-/** What a round changes: whether other servers learn of it later, and which one took it. */
-function* keysOf(
-  done: readonly Done[],
-  disturbance: Disturbance | null,
-): Generator<{ key: string; later: boolean; server: number | null }> {
-  for (const { step, postId } of done) {
-    const { server } = step;
-    if (step.step === "graph") {
-      const { operation } = step;
-      if ("whom" in operation) yield { key: pairKey(operation.who, operation.whom), later: false, server };
-      else {
-        yield { key: privacyKey(operation.who), later: true, server };
-        // Those who asked to follow do now.
-        if (operation.change === "public") yield { key: accountKey(operation.who), later: false, server };
-      }
-    } else if (step.step === "delete" && postId) yield { key: postKey(postId), later: true, server };
-    else if (step.step === "caption" && postId) yield { key: captionKey(postId), later: true, server };
-  }
-  if (disturbance && "who" in disturbance) yield { key: accountKey(disturbance.who), later: true, server: null };
 }

@@ -73,35 +73,3 @@ export function performWith(graph: GraphModel, suspended: ReadonlySet<string>, o
   if ("whom" in operation && suspended.has(operation.whom)) return 404;
   return perform(graph, operation);
 }
-
-/** What is not certain for now: it is under way, or need not have come to every server yet. */
-export class Doubts {
-  readonly #until = new Map<string, { time: number; except: number | undefined }>();
-
-  /**
-   * @param key see `keysOf`
-   * @param time of Date.now(), from which on it is certain
-   * @param except the server on which it is certain already
-   */
-  add(key: string, time: number, except?: number): void {
-    this.#until.set(key, { time, except });
-  }
-
-  /** Whether one of them was in doubt at this time, for whoever asked this server. */
-  any(keys: readonly string[], time: number, server: number): boolean {
-    return keys.some((key) => {
-      const doubt = this.#until.get(key);
-      return doubt !== undefined && time < doubt.time && server !== doubt.except;
-    });
-  }
-
-  get latest(): number {
-    return Math.max(0, ...[...this.#until.values()].map(({ time }) => time));
-  }
-}
-
-export const pairKey = (one: string, other: string) => `pair ${[one, other].sort().join(" ")}`;
-export const accountKey = (name: string) => `account ${name}`;
-export const privacyKey = (name: string) => `privacy ${name}`;
-export const postKey = (id: string) => `post ${id}`;
-export const captionKey = (id: string) => `caption ${id}`;
