@@ -7,7 +7,6 @@ import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
 import { v4 as randomId } from "uuid";
-import { END } from "../plugins/feed/entries.ts";
 import { CAPACITY } from "../plugins/feed/timeline-scripts.ts";
 import { describeMachine } from "../src/bench/report.ts";
 import type { Script } from "../src/redis/scripts.ts";
@@ -15,6 +14,9 @@ import { CATALOGUE } from "../test/support/services/catalogue.ts";
 import { Instance } from "../test/support/services/instance.ts";
 import type { Service } from "../test/support/services/service.ts";
 import { CANDIDATES, type Candidate } from "./timelines/candidates.ts";
+
+/** The last element of a timeline that is whole. */
+const END = Buffer.alloc(24);
 
 const { values } = parseArgs({
   options: {

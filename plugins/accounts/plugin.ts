@@ -3,6 +3,8 @@ import { UsersCreate, UsersInvite, UsersList, UsersShow } from "./commands.ts";
 import { deleteJob, mailJob, sweepAccounts, sweepSessions } from "./jobs.ts";
 import { UsersDelete, UsersResetPassword, UsersSuspend, UsersUnsuspend } from "./operator-commands.ts";
 
+let sessions: Promise<typeof import("./sessions.ts")> | undefined;
+
 export const accounts: Feature = {
   name: "accounts",
   summary: "accounts, sessions and profiles",
@@ -10,7 +12,11 @@ export const accounts: Feature = {
   requires: ["tickets"],
   plugin: async (app, context) => (await import("./routes.ts")).accountRoutes(app, context),
   rootPlugin: async (app, context) => (await import("./page-routes.ts")).pageRoutes(app, context),
-  authenticate: async (context, token) => (await import("./sessions.ts")).authenticate(context, token),
+  authenticate: async (context, token) => {
+    // Asked for once: even of what is loaded, import() takes longer than all the rest of an authentication.
+    sessions ??= import("./sessions.ts");
+    return (await sessions).authenticate(context, token);
+  },
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).accountTakeout(context, userId);
   },

@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Context } from "../../src/context.ts";
+import { type Entry, newestFirst } from "./entries.ts";
 import { CAPACITY } from "./timeline-scripts.ts";
 import type { ReadLine, Stretch, Timelines } from "./timelines.ts";
 
@@ -21,7 +22,7 @@ const MOST = 2_000;
  */
 export class AuthorLists {
   readonly #timelines: Timelines;
-  readonly #known = new LRUCache<string, ReadLine>({ max: MOST, ttl: TTL });
+  readonly #known = new LRUCache<string, ReadLine>({ max: MOST, ttl: TTL, ttlResolution: 100 });
 
   constructor({ notices }: Pick<Context, "notices">, timelines: Timelines) {
     this.#timelines = timelines;
@@ -29,7 +30,7 @@ export class AuthorLists {
   }
 
   /** @returns null if it is not built. */
-  async read(id: string, { after, count }: { after: Buffer | null; count: number }): Promise<Stretch | null> {
+  async read(id: string, { after, count }: { after: Entry | null; count: number }): Promise<Stretch | null> {
     const whole =
       this.#known.get(id) ?? (await this.#timelines.read("author", id, { after: null, count: 2 * CAPACITY }));
     if (whole === null) return null;
@@ -38,8 +39,8 @@ export class AuthorLists {
   }
 }
 
-function stretchOf({ entries, rest }: Stretch, after: Buffer | null, count: number): Stretch {
-  const found = after === null ? 0 : entries.findIndex((entry) => entry.compare(after) < 0);
+function stretchOf({ entries, rest }: Stretch, after: Entry | null, count: number): Stretch {
+  const found = after === null ? 0 : entries.findIndex((entry) => newestFirst(entry, after) > 0);
   const first = found === -1 ? entries.length : found;
   const some = entries.slice(first, first + count);
   return { entries: some, rest: first + count < entries.length ? "more" : rest };

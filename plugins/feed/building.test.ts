@@ -8,7 +8,7 @@ import { openCaching } from "../../test/support/product/redis.ts";
 import { waitFor } from "../../test/support/server.ts";
 import { redisService } from "../../test/support/services.ts";
 import { Builder } from "./building.ts";
-import { entryOf, idOf } from "./entries.ts";
+import { entryOf } from "./entries.ts";
 import { dropTimelines, Timelines } from "./timelines.ts";
 
 const service = await redisService(t);
@@ -45,7 +45,7 @@ async function post(author: string): Promise<{ id: string; at: Date }> {
 }
 
 const idsOf = async (viewer: string) =>
-  (await timelines.read("timeline", viewer, { after: null, count: 100 }))?.entries.map(idOf) ?? null;
+  (await timelines.read("timeline", viewer, { after: null, count: 100 }))?.entries.map(({ id }) => id) ?? null;
 const builds = async () =>
   Number((await registry.getSingleMetric("tintype_feed_rebuilds_total")?.get())?.values[0]?.value);
 

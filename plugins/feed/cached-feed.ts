@@ -7,7 +7,7 @@ import { hotPosts } from "../posts/index.ts";
 import { ticketQuery } from "../tickets/index.ts";
 import { AuthorLists } from "./author-lists.ts";
 import { Builder } from "./building.ts";
-import { entryOf, idOf, positionOf } from "./entries.ts";
+import { type Entry, entryOf, positionOf } from "./entries.ts";
 import { type Merged, mergeStretches } from "./merge.ts";
 import type { FeedItem, FeedPage, FeedRequest } from "./page.ts";
 import { type PulledAuthors, PulledList } from "./pulled.ts";
@@ -34,7 +34,7 @@ interface Gathering {
   snapshot: ViewerSnapshot;
   wanted: number;
   items: FeedItem[];
-  strays: Buffer[];
+  strays: Entry[];
   ticket: () => Buffer;
 }
 
@@ -99,7 +99,7 @@ export class CachedFeed {
   /** What Redis has after a place. @returns null as above; `built` is whether something had to be built for it. */
   async #merged(
     viewerId: string,
-    after: Buffer | null,
+    after: Entry | null,
     count: number,
   ): Promise<{ merged: Merged; snapshot: ViewerSnapshot; built: boolean } | null> {
     const known = this.#snapshots.get(viewerId);
@@ -146,27 +146,27 @@ export class CachedFeed {
   }
 
   /** Adds the posts that the viewer may see now, until there are as many as wanted. */
-  async #gather(gathering: Gathering, entries: readonly Buffer[]): Promise<void> {
+  async #gather(gathering: Gathering, entries: readonly Entry[]): Promise<void> {
     const { snapshot, items, wanted, strays, ticket } = gathering;
     for (let at = 0; at < entries.length && items.length < wanted; ) {
       const some = entries.slice(at, at + wanted - items.length);
       at += some.length;
-      const posts = await hotPosts(this.#context).get(some.map(idOf));
+      const posts = await hotPosts(this.#context).get(some.map(({ id }) => id));
       const authors = new Set([...posts.values()].map(({ author_id }) => author_id));
       const shown = await cards(this.#context).get([...authors]);
       for (const entry of some) {
-        const post = posts.get(idOf(entry));
+        const post = posts.get(entry.id);
         const card = post && shown.get(post.author_id);
         if (!post || !card) strays.push(entry);
         else if (isInFeed(snapshot, card)) {
-          items.push({ position: positionOf(entry), json: post.json(this.#context.config, card, ticket) });
+          items.push({ entry, json: post.json(this.#context.config, card, ticket) });
         } else if (card.state === "active") strays.push(entry);
       }
     }
   }
 
   /** Goes on in Postgres where Redis ends. */
-  async #gatherRest(gathering: Gathering, from: Buffer | null): Promise<void> {
+  async #gatherRest(gathering: Gathering, from: Entry | null): Promise<void> {
     let after = from && positionOf(from);
     while (gathering.items.length < gathering.wanted) {
       const limit = gathering.wanted - gathering.items.length;

@@ -3,6 +3,7 @@ import { RedisUnavailableError } from "../../src/redis/redis.ts";
 import { postsByIds, toPost } from "../posts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { CachedFeed } from "./cached-feed.ts";
+import { entryOf } from "./entries.ts";
 import { feedHits, feedMisses, feedSeconds } from "./metrics.ts";
 import type { FeedPage, FeedRequest } from "./page.ts";
 import { feedPage } from "./store.ts";
@@ -61,7 +62,7 @@ export class Feed {
     const last = rows.at(-1);
     return {
       items: posts.map((post) => ({
-        position: { at: post.published_at ?? new Date(0), id: post.id },
+        entry: entryOf({ at: post.published_at ?? new Date(0), id: post.id }),
         json: [Buffer.from(JSON.stringify(toPost(post, urls)))],
       })),
       // Of those that were found some may be gone by now: the page is then shorter, not ended.

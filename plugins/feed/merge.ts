@@ -1,15 +1,16 @@
+import { type Entry, newestFirst } from "./entries.ts";
 import type { Stretch } from "./timelines.ts";
 
 /** What several lists together say of the feed. */
 export interface Merged {
   /** The newest first, each once: all that there are down to where the first list ends. */
-  entries: Buffer[];
+  entries: Entry[];
   /**
    * What comes after them: `end` nothing, `more` further entries of the lists, `cut` what only Postgres knows. The last
    * two begin after `from`; null is the place where the lists were asked to begin.
    */
   rest: Stretch["rest"];
-  from: Buffer | null;
+  from: Entry | null;
 }
 
 /**
@@ -17,41 +18,37 @@ export interface Merged {
  * of what it has, so the merge ends with the highest of those.
  */
 export function mergeStretches(stretches: readonly Stretch[]): Merged {
-  const open = stretches.filter(({ rest }) => rest !== "end");
-  const [first] = open.toSorted((a, b) => compareLast(a, b));
+  const [first] = stretches.filter(({ rest }) => rest !== "end").sort(compareLast);
   const from = first?.entries.at(-1) ?? null;
+  const rest = first?.rest ?? "end";
   // A list that is cut at once says nothing at all, and then none of the others may.
-  const usable = first && from === null ? [] : stretches.map(({ entries }) => untilLast(entries, from));
-  return { entries: mergeSorted(usable), rest: first?.rest ?? "end", from };
+  if (first && from === null) return { entries: [], rest, from };
+  return { entries: mergeSorted(stretches, from), rest, from };
 }
 
 /** The list that ends first, seen from the newest; of two that end at one place the one that is cut. */
 function compareLast(a: Stretch, b: Stretch): number {
   const [lastA, lastB] = [a.entries.at(-1), b.entries.at(-1)];
-  if (!lastA || !lastB) return lastA ? 1 : lastB ? -1 : Number(b.rest === "cut") - Number(a.rest === "cut");
-  return lastB.compare(lastA) || Number(b.rest === "cut") - Number(a.rest === "cut");
+  const cutFirst = Number(b.rest === "cut") - Number(a.rest === "cut");
+  if (lastA === undefined || lastB === undefined) return lastA ? 1 : lastB ? -1 : cutFirst;
+  return newestFirst(lastA, lastB) || cutFirst;
 }
 
-function untilLast(entries: readonly Buffer[], last: Buffer | null): readonly Buffer[] {
-  return last === null ? entries : entries.filter((entry) => entry.compare(last) >= 0);
-}
-
-/** As many heads as there are lists are looked at for each entry: they are few. */
-function mergeSorted(lists: readonly (readonly Buffer[])[]): Buffer[] {
-  const [only] = lists;
-  if (only && lists.length === 1) return [...only];
-  const next = lists.map(() => 0);
-  const merged: Buffer[] = [];
+/** As many heads as there are lists are looked at for each entry: they are few. @param last the last entry, null for all. */
+function mergeSorted(stretches: readonly Stretch[], last: Entry | null): Entry[] {
+  const heads = stretches.map(() => 0);
+  const merged: Entry[] = [];
   for (;;) {
-    let newest: Buffer | undefined;
-    for (const [index, list] of lists.entries()) {
-      const head = list[next[index] ?? 0];
-      if (head && (!newest || head.compare(newest) > 0)) newest = head;
+    let newest: Entry | undefined;
+    for (let list = 0; list < stretches.length; list++) {
+      const head = stretches[list]?.entries[heads[list] ?? 0];
+      if (head && (newest === undefined || newestFirst(head, newest) < 0)) newest = head;
     }
-    if (!newest) return merged;
+    if (newest === undefined || (last !== null && newestFirst(newest, last) > 0)) return merged;
     merged.push(newest);
-    for (const [index, list] of lists.entries()) {
-      if (list[next[index] ?? 0]?.equals(newest)) next[index] = (next[index] ?? 0) + 1;
+    for (let list = 0; list < stretches.length; list++) {
+      const head = heads[list] ?? 0;
+      if (stretches[list]?.entries[head]?.id === newest.id) heads[list] = head + 1;
     }
   }
 }

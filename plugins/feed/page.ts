@@ -1,4 +1,5 @@
 import type { Position } from "../../src/http/paging.ts";
+import type { Entry } from "./entries.ts";
 import type { CacheStatus } from "./metrics.ts";
 
 export interface FeedRequest {
@@ -8,7 +9,7 @@ export interface FeedRequest {
 
 /** One post of a feed, as JSON in one or more parts, and its place. */
 export interface FeedItem {
-  position: Position;
+  entry: Entry;
   json: readonly Buffer[];
 }
 

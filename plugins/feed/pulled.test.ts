@@ -81,7 +81,7 @@ const knows = (author: string, pulled: boolean) =>
 const read = async (viewer: string, limit = 20) => {
   const page = await feed.page(viewer, { limit, after: null });
   t.equal(page.degraded, false);
-  return page.items.map(({ position }) => position.id);
+  return page.items.map(({ entry }) => entry.id);
 };
 
 t.test("an author crosses at the threshold, and back only below nine tenths of it", async (t) => {

@@ -4,9 +4,11 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { Post } from "../posts/index.ts";
+import { positionOf } from "./entries.ts";
 import { feedOf } from "./feed.ts";
 import type { FeedItem } from "./page.ts";
 
+const HEAD = Buffer.from('{"items":[');
 const COMMA = Buffer.from(",");
 
 /** What it says, which the handler sends as bytes. */
@@ -34,7 +36,7 @@ export async function feedRoutes(app: App, context: Context): Promise<void> {
         rows: page.items,
         limit,
         publicUrl: config.public_url,
-        position: (item) => item.position,
+        position: (item) => positionOf(item.entry),
         item: (item) => item,
         next: page.next,
       });
@@ -47,6 +49,11 @@ export async function feedRoutes(app: App, context: Context): Promise<void> {
 
 /** The posts are JSON already, most of them made for somebody else before. */
 function bodyOf(items: readonly FeedItem[], rest: { next_cursor: string | null; degraded: boolean }): Buffer {
-  const parts = items.flatMap(({ json }, index) => (index === 0 ? json : [COMMA, ...json]));
-  return Buffer.concat([Buffer.from('{"items":['), ...parts, Buffer.from(`],${JSON.stringify(rest).slice(1)}`)]);
+  const parts: Buffer[] = [HEAD];
+  for (const { json } of items) {
+    if (parts.length > 1) parts.push(COMMA);
+    parts.push(...json);
+  }
+  parts.push(Buffer.from(`],${JSON.stringify(rest).slice(1)}`));
+  return Buffer.concat(parts);
 }

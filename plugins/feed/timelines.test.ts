@@ -6,7 +6,7 @@ import type { PgSnapshot } from "../../src/db/snapshot.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openCaching } from "../../test/support/product/redis.ts";
 import { redisService } from "../../test/support/services.ts";
-import { entryOf, positionOf } from "./entries.ts";
+import { type Entry, entryOf, newestFirst, positionOf } from "./entries.ts";
 import { CAPACITY } from "./timeline-scripts.ts";
 import { Timelines } from "./timelines.ts";
 
@@ -22,7 +22,7 @@ const entry = (n: number) =>
     at: new Date(Date.UTC(2026, 0, 1) + Math.floor(n / 3)),
     id: `0198f0a4-0000-7000-8000-${String((n * 7) % 1_000).padStart(12, "0")}`,
   });
-const newestFirst = (entries: readonly Buffer[]) => entries.toSorted((a, b) => b.compare(a));
+const sorted = (entries: readonly Entry[]) => entries.toSorted(newestFirst);
 /** All transactions below `xmin` have ended, and none else. */
 const seen = (xmin: number): PgSnapshot => ({ xmin, xmax: xmin, running: [] });
 
@@ -33,16 +33,16 @@ async function account(): Promise<string> {
   return id;
 }
 
-async function built(id: string, entries: readonly Buffer[], { complete = true, xmin = 100, anew = false } = {}) {
+async function built(id: string, entries: readonly Entry[], { complete = true, xmin = 100, anew = false } = {}) {
   const begun = await timelines.begin("timeline", id, { anew });
   if (begun === "built" || begun === "busy") throw new Error(begun);
-  const content = { seen: seen(xmin), entries: newestFirst(entries), complete, snapshot: Buffer.from("snapshot") };
+  const content = { seen: seen(xmin), entries: sorted(entries), complete, snapshot: Buffer.from("snapshot") };
   return timelines.finish("timeline", id, begun.token, redis.epoch(), content);
 }
 
 async function whole(id: string, count = 7) {
-  const entries: Buffer[] = [];
-  for (let after: Buffer | null = null; ; ) {
+  const entries: Entry[] = [];
+  for (let after: Entry | null = null; ; ) {
     const read = await timelines.read("timeline", id, { after, count });
     if (!read) return null;
     entries.push(...read.entries);
@@ -82,8 +82,8 @@ t.test("a timeline is what a sorted set in memory would be, whatever comes in wh
   const property = fc.asyncProperty(steps as fc.Arbitrary<Step[]>, async (steps) => {
     const id = await account();
     let model: { entries: Set<number>; complete: boolean } | null = null;
-    const numbers = new Map(Array.from({ length: 41 }, (_, index) => [entry(index).toString("hex"), index]));
-    const below = (one: number, floor: number) => entry(one).compare(entry(floor)) < 0;
+    const numbers = new Map(Array.from({ length: 41 }, (_, index) => [entry(index).id, index]));
+    const below = (one: number, floor: number) => newestFirst(entry(one), entry(floor)) > 0;
     for (const step of steps) {
       if (step.step === "push") {
         await timelines.push("timeline", [id], entry(step.n));
@@ -107,7 +107,7 @@ t.test("a timeline is what a sorted set in memory would be, whatever comes in wh
         const complete = step.complete || step.posts.length === 0;
         const content = {
           seen: seen(xid + 1),
-          entries: newestFirst(step.posts.map(entry)),
+          entries: sorted(step.posts.map(entry)),
           complete,
           snapshot: Buffer.from("x"),
         };
@@ -118,11 +118,11 @@ t.test("a timeline is what a sorted set in memory would be, whatever comes in wh
       }
       const found = await whole(id);
       const wanted = model && {
-        entries: newestFirst([...model.entries].map(entry)).map((one) => numbers.get(one.toString("hex"))),
+        entries: sorted([...model.entries].map(entry)).map((one) => numbers.get(one.id)),
         rest: model.complete ? "end" : "cut",
       };
       const read = found && {
-        entries: found.entries.map((one) => numbers.get(one.toString("hex"))),
+        entries: found.entries.map((one) => numbers.get(one.id)),
         rest: found.rest,
       };
       if (JSON.stringify(read) !== JSON.stringify(wanted)) {
@@ -134,7 +134,7 @@ t.test("a timeline is what a sorted set in memory would be, whatever comes in wh
   t.pass("60 runs");
 
   function lowest(entries: ReadonlySet<number>): number {
-    return [...entries].reduce((a, b) => (entry(a).compare(entry(b)) < 0 ? a : b));
+    return [...entries].reduce((a, b) => (newestFirst(entry(a), entry(b)) > 0 ? a : b));
   }
 });
 
@@ -150,8 +150,8 @@ t.test("more than it holds is cut, with what follows left to Postgres", async (t
   t.equal(found?.rest, "cut");
   const kept = found?.entries ?? [];
   t.ok(kept.length >= CAPACITY && kept.length <= CAPACITY + 50, `${kept.length} are kept`);
-  t.same(kept, newestFirst(all).slice(0, kept.length));
-  await t.resolves(timelines.push("timeline", [id], all[0] ?? Buffer.alloc(0)), "an old one that comes late");
+  t.same(kept, sorted(all).slice(0, kept.length));
+  await t.resolves(timelines.push("timeline", [id], all[0] ?? entry(0)), "an old one that comes late");
   t.same((await whole(id, 100))?.entries, kept, "changes nothing");
 });
 

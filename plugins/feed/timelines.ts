@@ -5,7 +5,7 @@ import type { Tx } from "../../src/db/transaction.ts";
 import type { RedisStore } from "../../src/redis/redis.ts";
 import { CHANGES_KEPT } from "../../src/redis/row-cache.ts";
 import { pgSnapshotArgs } from "../../src/redis/scripts.ts";
-import { END, splitEntries } from "./entries.ts";
+import { type Entry, packEntries, unpackEntries } from "./entries.ts";
 import { ABANDON, BEGIN, DROP, EXIST, FINISH, MEASURE, PEEK, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
 
 /** Whose entries: what a viewer reads, or what a pulled author has posted. */
@@ -21,7 +21,7 @@ const ID_LENGTH = 36;
 
 /** Some entries of a line, the newest first. */
 export interface Stretch {
-  entries: Buffer[];
+  entries: Entry[];
   /** What comes after them: `more` in Redis, what only Postgres knows (`cut`), or nothing (`end`). */
   rest: "more" | "cut" | "end";
 }
@@ -39,7 +39,7 @@ export interface ReadLine extends Stretch {
 export interface Built {
   seen: PgSnapshot;
   /** At most CAPACITY, the newest first. */
-  entries: readonly Buffer[];
+  entries: readonly Entry[];
   /** Whether there are none before them. */
   complete: boolean;
   snapshot: Buffer;
@@ -57,16 +57,19 @@ export class Timelines {
   async read(
     line: Line,
     id: string,
-    options: { after: Buffer | null; count: number; version?: string | undefined },
+    options: { after: Entry | null; count: number; version?: string | undefined },
   ): Promise<ReadLine | null> {
     const { after, count, version = "" } = options;
     const [list, hash] = this.#keys(line, id);
-    const answer = await this.#redis.run(READ, [list, hash], [this.#redis.epoch(), version, after ?? "", count, TTL]);
+    const answer = await this.#redis.run(
+      READ,
+      [list, hash],
+      [this.#redis.epoch(), version, after === null ? "" : packEntries(after), count, TTL],
+    );
     const [built, newVersion, snapshot, bytes] = answer as [Buffer, Buffer, Buffer | null, Buffer] | [];
     if (!built || !newVersion || !bytes) return null;
-    const entries = splitEntries(bytes);
-    const rest = entries.at(-1)?.equals(END) ? "end" : entries.length < count ? "cut" : "more";
-    if (rest === "end") entries.pop();
+    const { entries, ended } = unpackEntries(bytes);
+    const rest = ended ? "end" : entries.length < count ? "cut" : "more";
     return { entries, rest, built: Number(built), version: newVersion.toString(), snapshot: snapshot ?? null };
   }
 
@@ -87,7 +90,7 @@ export class Timelines {
   /** @param epoch of before Postgres was read. @returns whether it was kept: nothing has changed that it does not know of. */
   async finish(line: Line, id: string, token: string, epoch: string, built: Built): Promise<boolean> {
     const { seen, entries, complete, snapshot } = built;
-    const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", Buffer.concat(entries)];
+    const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", packEntries(...entries)];
     const keys = [...this.#keys(line, id), this.#redis.generationKey(id)];
     return (await this.#redis.run(FINISH, keys, [...args, ...pgSnapshotArgs(seen)])) === 1;
   }
@@ -103,13 +106,19 @@ export class Timelines {
   }
 
   /** @param ids that end with the same byte. @returns how many of the lines are there. */
-  async push(line: Line, ids: readonly string[], entry: Buffer): Promise<number> {
-    return Number(await this.#redis.run(PUSH, this.#lists(line, ids), [entry]));
+  async push(line: Line, ids: readonly string[], entry: Entry): Promise<number> {
+    return Number(await this.#redis.run(PUSH, this.#lists(line, ids), [packEntries(entry)]));
   }
 
   /** @param ids as above. @returns how many entries were taken out. */
-  async remove(line: Line, ids: readonly string[], entries: readonly Buffer[]): Promise<number> {
-    return Number(await this.#redis.run(REMOVE, this.#lists(line, ids), entries));
+  async remove(line: Line, ids: readonly string[], entries: readonly Entry[]): Promise<number> {
+    return Number(
+      await this.#redis.run(
+        REMOVE,
+        this.#lists(line, ids),
+        entries.map((entry) => packEntries(entry)),
+      ),
+    );
   }
 
   /** All of a line as it lies there, for operators. @returns null if it is not there, or not built. */
@@ -117,10 +126,8 @@ export class Timelines {
     const answer = await this.#redis.run(PEEK, this.#keys(line, id).slice(0, 2), [this.#redis.epoch()]);
     const [built, bytes] = answer as [Buffer, Buffer] | [];
     if (!built || !bytes?.length) return null;
-    const entries = splitEntries(bytes);
-    const complete = entries.at(-1)?.equals(END) === true;
-    if (complete) entries.pop();
-    return { entries, complete, built: Number(built) };
+    const { entries, ended } = unpackEntries(bytes);
+    return { entries, complete: ended, built: Number(built) };
   }
 
   /** How much there is of a line, its hash included. */

@@ -4,7 +4,7 @@ import { batchesOf } from "../../src/batches.ts";
 import type { Context } from "../../src/context.ts";
 import type { RedisStore } from "../../src/redis/redis.ts";
 import { listPublished, type PublishedPosition } from "../posts/index.ts";
-import { entryOf, idOf } from "./entries.ts";
+import { type Entry, entryOf, newestFirst } from "./entries.ts";
 import { CAPACITY, SLACK } from "./timeline-scripts.ts";
 import { type Line, Timelines } from "./timelines.ts";
 import { allowedPosts, fanningOut, requiredPosts } from "./verify-store.ts";
@@ -123,7 +123,7 @@ class Verifier {
     const last = complete ? undefined : entries.at(-1);
     const there = new Set<string>();
     const strays: Difference[] = [];
-    const named = (entry: Buffer, kind: Difference["kind"]) => ({ viewer: id, post_id: idOf(entry), kind });
+    const named = (entry: Entry, kind: Difference["kind"]) => ({ viewer: id, post_id: entry.id, kind });
     for (const entry of entries) {
       if (there.has(nameOf(entry))) strays.push(named(entry, "stray"));
       there.add(nameOf(entry));
@@ -136,11 +136,18 @@ class Verifier {
           : await listPublished(db, { userId: id, limit, after: null }),
       );
       const missing = required.filter(
-        (entry) => !there.has(nameOf(entry)) && (last === undefined || entry.compare(last) > 0),
+        (entry) => !there.has(nameOf(entry)) && (last === undefined || newestFirst(entry, last) < 0),
       );
       const known = new Set(required.map(nameOf));
       const others = entries.filter((entry) => !known.has(nameOf(entry)));
-      const allowed = line === "timeline" && others.length > 0 ? await allowedPosts(db, id, others.map(idOf)) : [];
+      const allowed =
+        line === "timeline" && others.length > 0
+          ? await allowedPosts(
+              db,
+              id,
+              others.map(({ id }) => id),
+            )
+          : [];
       for (const entry of entriesOf(allowed)) known.add(nameOf(entry));
       strays.push(...others.filter((entry) => !known.has(nameOf(entry))).map((entry) => named(entry, "stray")));
       return [...missing.map((entry) => named(entry, "missing")), ...strays];
@@ -179,14 +186,14 @@ class Verifier {
   }
 }
 
-function entriesOf(posts: readonly PublishedPosition[]): Buffer[] {
+function entriesOf(posts: readonly PublishedPosition[]): Entry[] {
   return posts.map(({ published_at, id }) => entryOf({ at: published_at, id }));
-}
-
-function nameOf(entry: Buffer): string {
-  return entry.toString("latin1");
 }
 
 function sameness({ kind, post_id }: Difference): string {
   return `${kind} ${post_id}`;
+}
+
+function nameOf({ at, id }: Entry): string {
+  return `${at} ${id}`;
 }

@@ -45,9 +45,10 @@ export class HotPost {
   }
 
   /** Its JSON, as one or more parts. @param ticket makes the query string with the viewer's ticket. */
-  json(config: Pick<Config, "media" | "public_url">, card: Card, ticket: () => Buffer): Buffer[] {
+  json(config: Pick<Config, "media" | "public_url">, card: Card, ticket: () => Buffer): readonly Buffer[] {
     if (this.#made?.card !== card) this.#made = { card, parts: this.#parts(config, card) };
     const { parts } = this.#made;
+    if (parts.length === 1) return parts;
     return parts.flatMap((part, index) => (index === 0 ? [part] : [ticket(), part]));
   }
 

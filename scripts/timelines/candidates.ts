@@ -1,7 +1,8 @@
 import type { ChainableCommander } from "ioredis";
-import { splitEntries } from "../../plugins/feed/entries.ts";
 import { CAPACITY, PUSH, READ } from "../../plugins/feed/timeline-scripts.ts";
 import { defineScript, type Script } from "../../src/redis/scripts.ts";
+
+const ENTRY_BYTES = 24;
 
 /** One way to keep a timeline, which can do what the product asks of one. Scripts take the keys and arguments of PUSH and READ. */
 export interface Candidate {
@@ -112,3 +113,10 @@ local entries = last > 0 and call('GETRANGE', key, math.max(0, last - 24 * ARGV[
 };
 
 export const CANDIDATES: readonly Candidate[] = [list, sortedSet, string];
+
+/** Entries as they are sent, one behind the other. */
+function splitEntries(bytes: Buffer): Buffer[] {
+  return Array.from({ length: bytes.length / ENTRY_BYTES }, (_, n) =>
+    bytes.subarray(n * ENTRY_BYTES, (n + 1) * ENTRY_BYTES),
+  );
+}

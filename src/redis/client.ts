@@ -1,4 +1,12 @@
-import { Cluster, Redis, type RedisOptions } from "ioredis";
+import { Cluster, Redis, type RedisOptions, type Result } from "ioredis";
+
+declare module "ioredis" {
+  // They are there, as of every command, but not in its types. `callBuffer` would do, but cannot be pipelined.
+  interface RedisCommander<Context> {
+    evalBuffer(script: string, keys: number, ...rest: (string | number | Buffer)[]): Result<unknown, Context>;
+    evalshaBuffer(sha: string, keys: number, ...rest: (string | number | Buffer)[]): Result<unknown, Context>;
+  }
+}
 
 /** One server, or a cluster of them. */
 export type RedisClient = Redis | Cluster;
@@ -23,7 +31,9 @@ const OPTIONS = {
 
 /** Begins to connect to one server, and goes on trying by itself. */
 export function openSingle(url: string): Redis {
-  return new Redis(url, OPTIONS);
+  // Commands of one turn of the event loop go out together: to write each alone took a sixth of a page's time. Not with a
+  // cluster, where this would look for a script's key among its other arguments.
+  return new Redis(url, { ...OPTIONS, enableAutoPipelining: true });
 }
 
 /** The same with all servers of the cluster that this one belongs to. */

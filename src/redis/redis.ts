@@ -125,12 +125,12 @@ class Store implements RedisStore {
 
   async run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown> {
     return this.#ask(async () => {
-      const rest = [keys.length, ...keys, ...args];
+      const rest = [keys.length, ...keys, ...args] as const;
       try {
-        return await this.#client.callBuffer("EVALSHA", script.sha, ...rest);
+        return await this.#client.evalshaBuffer(script.sha, ...rest);
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error;
-        return this.#client.callBuffer("EVAL", script.lua, ...rest);
+        return this.#client.evalBuffer(script.lua, ...rest);
       }
     });
   }

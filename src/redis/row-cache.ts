@@ -68,7 +68,7 @@ export class RowCache<Row, Hot extends object> {
   constructor(context: Pick<Context, "redis" | "notices" | "bulkhead">, options: RowCacheOptions<Row, Hot>) {
     this.#context = context;
     this.#options = options;
-    this.#local = new LRUCache({ max: options.most, ttl: LOCAL_TTL * 1_000 });
+    this.#local = new LRUCache({ max: options.most, ttl: LOCAL_TTL * 1_000, ttlResolution: 1_000 });
     context.notices.on(options.topic, (id) => this.forget(id));
     context.notices.onGap(() => {
       this.#local.clear();
