@@ -99,6 +99,8 @@ export async function redisCluster(t: Test): Promise<RedisCluster | undefined> {
       const found = await Promise.all(all.map(({ redis }) => redis.keys(pattern)));
       const { master, replica } = await withReplica(all[found.findIndex((keys) => keys.length > 0)]);
       replica.instance.pause();
+      // Else the replica reads from its socket what was written meanwhile.
+      await master.redis.call("CLIENT", "KILL", "TYPE", "replica");
       await work();
       await master.instance.kill();
       replica.instance.resume();
