@@ -1,13 +1,14 @@
-import { defineScript, HAD_ENDED } from "../../src/redis/scripts.ts";
+import { defineScript, KNOWS_ALL } from "../../src/redis/scripts.ts";
 
 /**
  * A timeline in Redis is a list of entries (entries.ts), the newest first, each once, and a hash beside it that says how
  * it was built. It is there for those who read, for 7 days: what is pushed to one that is not there is not kept.
  *
- * Why a list. Measured with 20,000 timelines of 500 entries in chunks of 100 (`npm run measure:timelines`,
- * docs/benchmarks.md), against a sorted set: 14 KB and not 64 to 74 a timeline, 2.0 times the pushes, 1.3 times the
- * reads. A late entry costs a list a walk over its elements, and is rare. A string of entries reads as quickly, but takes
- * 29 KB once it was appended to, because Redis doubles what grows.
+ * Why a list. Measured with 20,000 timelines of 500 entries in calls of 100 (`npm run measure:timelines`,
+ * docs/benchmarks.md), against a sorted set: 14 to 15 KB and not 64 to 77 a timeline, 2.2 times the appends, 1.1 times the
+ * first pages and 0.85 times those from the middle. An entry that is late by half a timeline costs a list a walk over its
+ * elements, 16 times as much, and is rare. A string of entries is read 1.5 times as quickly, but takes 29 KB once it was
+ * appended to, because Redis doubles what grows.
  */
 export const CAPACITY = 500;
 /** It is cut only above this, so that not every push has to. */
@@ -96,12 +97,13 @@ return {meta[2], meta[3], snapshot, entries}`);
 
 /**
  * Begins to build a timeline: it is there from now on and takes what is pushed, but nobody reads it.
- * KEYS timeline, hash; ARGV token, epoch, milliseconds that building may take, '1' to build it anew.
- * @returns 'begun', 'built' if it is there already, 'busy' if somebody else is building it.
+ * KEYS timeline, hash, generation; ARGV token, epoch, milliseconds that building may take, '1' to build it anew.
+ * @returns 'begun', 'built' if it is there already, 'busy' if somebody else is building it, 'new' if there is no generation.
  */
 export const BEGIN = defineScript(`
 local meta = redis.call('HMGET', KEYS[2], 'epoch', 'building', 'until')
 if ARGV[4] ~= '1' and meta[1] == ARGV[2] and redis.call('EXISTS', KEYS[1]) == 1 then return 'built' end
+if redis.call('EXISTS', KEYS[3]) == 0 then return 'new' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if meta[2] and now < tonumber(meta[3]) then return 'busy' end
@@ -114,16 +116,15 @@ return 'begun'`);
 
 /**
  * Keeps what was built, with what was pushed meanwhile, unless it does not know of a change.
- * KEYS timeline, hash, last change; ARGV token, epoch, version, snapshot, seconds to live, '1' if the entries reach back to
+ * KEYS timeline, hash, last change, generation; ARGV token, epoch, version, snapshot, seconds to live, '1' if the entries reach back to
  * the beginning, entries, xmin, xmax, running.
  * @returns 1 if it was kept.
  */
-export const FINISH = defineScript(`${HAD_ENDED}${NEWER}
+export const FINISH = defineScript(`${KNOWS_ALL}${NEWER}
 if redis.call('HGET', KEYS[2], 'building') ~= ARGV[1] then return 0 end
-local changed = redis.call('GET', KEYS[3])
 local pushed = redis.call('LRANGE', KEYS[1], 0, -1)
 redis.call('DEL', KEYS[1], KEYS[2])
-if changed and not had_ended(changed, ARGV[8], ARGV[9], ARGV[10]) then return 0 end
+if not knows_all(KEYS[3], KEYS[4], ARGV[8], ARGV[9], ARGV[10]) then return 0 end
 local merged, complete, next = {}, ARGV[6] == '1', 1
 if pushed[#pushed] == END then pushed[#pushed] = nil end
 for at = 1, #ARGV[7], 24 do

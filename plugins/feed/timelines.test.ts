@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import pg from "pg";
 import t from "tap";
 import { v7 as newId } from "uuid";
 import type { PgSnapshot } from "../../src/db/snapshot.ts";
@@ -24,6 +25,13 @@ const entry = (n: number) =>
 const newestFirst = (entries: readonly Buffer[]) => entries.toSorted((a, b) => b.compare(a));
 /** All transactions below `xmin` have ended, and none else. */
 const seen = (xmin: number): PgSnapshot => ({ xmin, xmax: xmin, running: [] });
+
+/** An account, in a Redis that was never emptied. */
+async function account(): Promise<string> {
+  const id = newId();
+  await redis.client().set(redis.generationKey(id), "1:");
+  return id;
+}
 
 async function built(id: string, entries: readonly Buffer[], { complete = true, xmin = 100, anew = false } = {}) {
   const begun = await timelines.begin("timeline", id, { anew });
@@ -72,7 +80,7 @@ const steps = fc.array(
 t.test("a timeline is what a sorted set in memory would be, whatever comes in whichever order", async (t) => {
   let xid = 1_000;
   const property = fc.asyncProperty(steps as fc.Arbitrary<Step[]>, async (steps) => {
-    const id = newId();
+    const id = await account();
     let model: { entries: Set<number>; complete: boolean } | null = null;
     const numbers = new Map(Array.from({ length: 41 }, (_, index) => [entry(index).toString("hex"), index]));
     const below = (one: number, floor: number) => entry(one).compare(entry(floor)) < 0;
@@ -131,7 +139,7 @@ t.test("a timeline is what a sorted set in memory would be, whatever comes in wh
 });
 
 t.test("more than it holds is cut, with what follows left to Postgres", async (t) => {
-  const id = newId();
+  const id = await account();
   const all = Array.from({ length: CAPACITY + 200 }, (_, index) =>
     entryOf({ at: new Date(index * 10), id: `0198f0a4-0000-7000-8000-${String(index).padStart(12, "0")}` }),
   );
@@ -148,7 +156,7 @@ t.test("more than it holds is cut, with what follows left to Postgres", async (t
 });
 
 t.test("what was built on a view of before a change is not kept, whichever of the two came first", async (t) => {
-  const id = newId();
+  const id = await account();
   t.equal(await built(id, [entry(1)]), true);
   await timelines.drop("timeline", id, "500");
   t.equal(await timelines.read("timeline", id, { after: null, count: 10 }), null);
@@ -175,8 +183,36 @@ t.test("what was built on a view of before a change is not kept, whichever of th
   }
 });
 
-t.test("one builds, others wait; who died is followed", async (t) => {
+t.test("in a Redis that was emptied nothing is kept that may not know of a change it was told of", async (t) => {
   const id = newId();
+  await redis.client().del(redis.generationKey(id));
+  const telling = new pg.Client({ connectionString: url });
+  await telling.connect();
+  await telling.query("BEGIN");
+  const { rows } = await telling.query<{ xid: string }>("SELECT pg_current_xact_id()::text AS xid");
+  const xid = Number(rows[0]?.xid);
+  t.equal(await built(id, [entry(1)], { xmin: xid }), false, "one that was read before");
+  const later = { xmin: xid, xmax: xid + 1_000_000 };
+  const begun = async () => Object(await timelines.begin("timeline", id)).token;
+  const finish = async (token: string, running: number[]) =>
+    timelines.finish("timeline", id, token, redis.epoch(), {
+      seen: { ...later, running },
+      entries: [],
+      complete: true,
+      snapshot: Buffer.alloc(0),
+    });
+  t.equal(await finish(await begun(), [xid]), false, "one that did not see the end of who may have told");
+  t.equal(await finish(await begun(), [xid + 1]), true);
+  await telling.query("COMMIT");
+  await telling.end();
+  await timelines.drop("timeline", id, "1");
+  const token = await begun();
+  await redis.client().del(redis.generationKey(id));
+  t.equal(await finish(token, []), false, "emptied meanwhile");
+});
+
+t.test("one builds, others wait; who died is followed", async (t) => {
+  const id = await account();
   const first = await timelines.begin("timeline", id);
   t.equal(await timelines.begin("timeline", id), "busy");
   t.equal(await timelines.begin("timeline", id, { anew: true }), "busy");
@@ -194,7 +230,7 @@ t.test("one builds, others wait; who died is followed", async (t) => {
 });
 
 t.test("the snapshot is sent only to who does not know it; what an earlier epoch left is void", async (t) => {
-  const id = newId();
+  const id = await account();
   await built(id, []);
   const first = await timelines.read("timeline", id, { after: null, count: 5 });
   t.match(first, { entries: [], rest: "end", built: 100, snapshot: Buffer.from("snapshot") });
@@ -206,10 +242,10 @@ t.test("the snapshot is sent only to who does not know it; what an earlier epoch
 });
 
 t.test("nothing lies in Redis without an end", async (t) => {
-  const id = newId();
+  const id = await account();
   await timelines.drop("timeline", id, "1");
   await built(id, [entry(1)]);
-  await timelines.begin("timeline", newId());
+  await timelines.begin("timeline", await account());
   for await (const keys of redis.scan("timeline"))
     for (const key of keys) t.ok((await redis.client().ttl(key)) > 0, key);
   for (const kind of ["viewer", "timeline-changed"]) t.ok((await redis.client().ttl(redis.key(kind, id))) > 0, kind);

@@ -73,16 +73,23 @@ export class Timelines {
   /** @returns the token to finish with; `busy` while somebody else is at it. */
   async begin(line: Line, id: string, { anew = false } = {}): Promise<{ token: string } | "built" | "busy"> {
     const token = randomId();
+    const [list, hash] = this.#keys(line, id);
+    const keys = [list, hash, this.#redis.generationKey(id)];
     const args = [token, this.#redis.epoch(), BUILD_TIME, anew ? "1" : ""];
-    const answer = String(await this.#redis.run(BEGIN, this.#keys(line, id).slice(0, 2), args));
-    return answer === "begun" ? { token } : answer === "busy" ? "busy" : "built";
+    for (;;) {
+      const answer = String(await this.#redis.run(BEGIN, keys, args));
+      if (answer === "begun") return { token };
+      if (answer !== "new") return answer === "busy" ? "busy" : "built";
+      await this.#redis.beginGeneration(id);
+    }
   }
 
   /** @param epoch of before Postgres was read. @returns whether it was kept: nothing has changed that it does not know of. */
   async finish(line: Line, id: string, token: string, epoch: string, built: Built): Promise<boolean> {
     const { seen, entries, complete, snapshot } = built;
     const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", Buffer.concat(entries)];
-    return (await this.#redis.run(FINISH, this.#keys(line, id), [...args, ...pgSnapshotArgs(seen)])) === 1;
+    const keys = [...this.#keys(line, id), this.#redis.generationKey(id)];
+    return (await this.#redis.run(FINISH, keys, [...args, ...pgSnapshotArgs(seen)])) === 1;
   }
 
   /** Instead of `finish`, where that cannot be. */

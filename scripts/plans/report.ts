@@ -114,6 +114,10 @@ function planOf({ name, pages }: Measured): string {
 
 const singlePlan = ({ name, explained }: Single) => fenced(name, explained.plan);
 
-const fenced = (title: string, plan: string) => `${title}:\n\n\`\`\`text\n${plan}\n\`\`\``;
+/** Without what was planned and never run. */
+function fenced(title: string, plan: string): string {
+  const ran = plan.split("\n").filter((line) => !line.includes("loops 0, "));
+  return `${title}:\n\n\`\`\`text\n${ran.join("\n")}\n\`\`\``;
+}
 
 const count = (value: number) => value.toLocaleString("en");

@@ -10,6 +10,7 @@ import type { Notices } from "../notices.ts";
 import { createBreaker } from "./breaker.ts";
 import { belongsToCluster, identityOf, openCluster, openSingle, type RedisClient, untilReady } from "./client.ts";
 import { forgetRedis, openEpoch } from "./epoch.ts";
+import { BEGIN_GENERATION, newGeneration } from "./generation.ts";
 import type { Script } from "./scripts.ts";
 
 declare module "../notices.ts" {
@@ -29,6 +30,10 @@ export class RedisUnavailableError extends DependencyError {}
 export interface RedisStore {
   /** The name of a key: keys of one id, and of others whose ids end alike, lie on one server of a cluster. */
   key(kind: string, id: string): string;
+  /** Of the generation of keys that lie with those of this id. */
+  generationKey(id: string): string;
+  /** Where there is none, in a Redis that is new or was emptied: see src/redis/generation.ts. */
+  beginGeneration(id: string): Promise<void>;
   run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown>;
   get(keys: readonly string[]): Promise<(Buffer | null)[]>;
   /** See src/redis/epoch.ts: what is kept must bear it, and what bears another is void. */
@@ -108,6 +113,14 @@ class Store implements RedisStore {
 
   key(kind: string, id: string): string {
     return `${this.#prefix}${kind}:{t${tagOf(id)}}:${id}`;
+  }
+
+  generationKey(id: string): string {
+    return this.#generationKeyOf(tagOf(id));
+  }
+
+  async beginGeneration(id: string): Promise<void> {
+    await this.run(BEGIN_GENERATION, [this.generationKey(id)], [await newGeneration(this.#deps.db)]);
   }
 
   async run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown> {
@@ -217,10 +230,21 @@ class Store implements RedisStore {
       const identity = await this.#identify();
       // Postgres may not answer: who was recognized before still is who it was.
       await (identity === null ? this.#epoch.refresh() : this.#epoch.recognize(identity));
+      if (identity !== null && !this.#recognized) await this.#beginGenerations();
       this.#recognized = identity !== null;
     } catch (error) {
       this.#complain(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  async #beginGenerations(): Promise<void> {
+    const generation = await newGeneration(this.#deps.db);
+    const tags = Array.from({ length: TAGS }, (_, tag) => tagName(tag));
+    await Promise.all(tags.map((tag) => this.#client.setnx(this.#generationKeyOf(tag), generation)));
+  }
+
+  #generationKeyOf(tag: string): string {
+    return `${this.#prefix}generation:{t${tag}}`;
   }
 
   /** Null while it does not say who it is. */
@@ -240,12 +264,18 @@ class Store implements RedisStore {
   }
 }
 
-/** Of the 256 tags by which keys are spread: the last byte of a UUID, which is random. */
+/** By which keys are spread over a cluster. */
+const TAGS = 256;
+
+/** The last byte of a UUID, which is random. */
 function tagOf(id: string): string {
-  return String(Number.parseInt(id.slice(-2), 16)).padStart(3, "0");
+  return tagName(Number.parseInt(id.slice(-2), 16));
 }
 
-/** What is to be thrown for an error of the client: a mistake of ours stays what it is. */
+function tagName(tag: number): string {
+  return String(tag).padStart(3, "0");
+}
+
 function unavailable(error: unknown): unknown {
   if (!isOutage(error)) return error;
   return new RedisUnavailableError(`Redis does not answer: ${describe(error)}`, { cause: error });

@@ -4,12 +4,14 @@ import { parsePgSnapshot } from "../db/snapshot.ts";
 import type { Db, Tx } from "../db/transaction.ts";
 import type { NoticeTopic } from "../notices.ts";
 import { type RedisStore, RedisUnavailableError } from "./redis.ts";
-import { defineScript, HAD_ENDED, pgSnapshotArgs } from "./scripts.ts";
+import { defineScript, KNOWS_ALL, pgSnapshotArgs } from "./scripts.ts";
 
-/** Keeps a value, unless a transaction changes or changed the row that the value does not know of. */
-const PUT = defineScript(`${HAD_ENDED}
-local changed = redis.call('GET', KEYS[2])
-if changed and not had_ended(changed, ARGV[1], ARGV[2], ARGV[3]) then return 0 end
+/**
+ * KEYS value, last change, generation; ARGV snapshot, value, seconds to live. Keeps a value unless a transaction changes, or
+ * changed, the row that the value does not know of. @returns 0 if there is no generation.
+ */
+const PUT = defineScript(`${KNOWS_ALL}
+if not knows_all(KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3]) then return redis.call('EXISTS', KEYS[3]) end
 redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[5])
 return 1`);
 
@@ -144,7 +146,11 @@ export class RowCache<Row, Hot extends object> {
     if (redis && epoch !== null) {
       const seen = pgSnapshotArgs(parsePgSnapshot(snapshot));
       await Promise.all(
-        kept.map(([id, json]) => redis.run(PUT, this.#keys(redis, id), [...seen, `${epoch} ${json}`, ttl])),
+        kept.map(async ([id, json]) => {
+          const keys = [...this.#keys(redis, id), redis.generationKey(id)];
+          const kept = await redis.run(PUT, keys, [...seen, `${epoch} ${json}`, ttl]);
+          if (kept === 0) await redis.beginGeneration(id);
+        }),
       ).catch((error: unknown) => {
         if (!(error instanceof RedisUnavailableError)) throw error;
       });
