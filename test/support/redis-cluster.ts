@@ -17,6 +17,11 @@ export interface RedisCluster {
   failover(): Promise<void>;
   /** SIGKILL to the first master. Resolves when its replica has taken over, and it is back as the replica of that. */
   killMaster(): Promise<void>;
+  /**
+   * Loses what `work` writes where there are keys of this pattern: its master acknowledges it, but its replica does not hear
+   * of it, and takes over when the master is killed. Then as above.
+   */
+  lose(pattern: string, work: () => Promise<void>): Promise<void>;
   /** FLUSHALL on every master. */
   flush(): Promise<void>;
 }
@@ -57,36 +62,52 @@ export async function redisCluster(t: Test): Promise<RedisCluster | undefined> {
   }
   await join(nodes);
 
-  const firstMaster = async () => {
+  const masters = async () => {
     const roles = await Promise.all(nodes.map(roleOf));
-    const master = nodes[roles.indexOf("master")];
-    if (!master) throw new Error("no node is a master");
+    return nodes.filter((_, index) => roles[index] === "master");
+  };
+  const withReplica = async (master: Node | undefined) => {
+    if (!master) throw new Error("there is no such master");
     const id = String(await master.redis.call("CLUSTER", "MYID"));
     const replicas = await Promise.all(nodes.map(async (node) => (await replicationOf(node)) === id));
     const replica = nodes[replicas.indexOf(true)];
     if (!replica) throw new Error("a master has no replica");
     return { master, replica };
   };
+  const replaced = async (master: Node, replica: Node) => {
+    await waitFor(async () => (await roleOf(replica)) === "master", "a replica to take over");
+    await master.instance.restart();
+    await settled();
+  };
   const settled = () => waitFor(async () => (await Promise.all(nodes.map(isSettled))).every(Boolean), "the cluster");
 
   return {
     url: service.url((nodes[0] as Node).instance.place),
     async failover() {
-      const { replica } = await firstMaster();
+      const { replica } = await withReplica((await masters())[0]);
       await replica.redis.call("CLUSTER", "FAILOVER");
       await waitFor(async () => (await roleOf(replica)) === "master", "a replica to take over");
       await settled();
     },
     async killMaster() {
-      const { master, replica } = await firstMaster();
+      const { master, replica } = await withReplica((await masters())[0]);
       await master.instance.kill();
-      await waitFor(async () => (await roleOf(replica)) === "master", "a replica to take over");
-      await master.instance.restart();
-      await settled();
+      await replaced(master, replica);
+    },
+    async lose(pattern, work) {
+      const all = await masters();
+      const found = await Promise.all(all.map(({ redis }) => redis.keys(pattern)));
+      const { master, replica } = await withReplica(all[found.findIndex((keys) => keys.length > 0)]);
+      replica.instance.pause();
+      // Else the replica reads from its socket what was written meanwhile.
+      await master.redis.call("CLIENT", "KILL", "TYPE", "replica");
+      await work();
+      await master.instance.kill();
+      replica.instance.resume();
+      await replaced(master, replica);
     },
     async flush() {
-      const roles = await Promise.all(nodes.map(roleOf));
-      await Promise.all(nodes.map(({ redis }, index) => roles[index] === "master" && redis.flushall()));
+      await Promise.all((await masters()).map(({ redis }) => redis.flushall()));
     },
   };
 }

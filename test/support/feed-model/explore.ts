@@ -305,8 +305,9 @@ class Explorer {
   #doubtAfter(done: readonly Done[], disturbance: Disturbance | null): void {
     const until = Date.now() + GRACE;
     for (const { key, later, server } of keysOf(done, disturbance)) {
-      const except = server === null ? undefined : server % this.#world.servers.length;
-      if (later) this.#doubts.add(key, until, except);
+      const { length } = this.#world.servers;
+      if (later && (server === null || length > 1))
+        this.#doubts.add(key, until, server === null ? undefined : server % length);
     }
   }
 
