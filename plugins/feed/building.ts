@@ -4,10 +4,10 @@ import { PG_SNAPSHOT, parsePgSnapshot } from "../../src/db/snapshot.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import type { RedisStore } from "../../src/redis/redis.ts";
 import { encodeSnapshot, viewerSnapshot } from "../graph/index.ts";
-import { listPublished, type PublishedPosition } from "../posts/index.ts";
-import { entryOf } from "./entries.ts";
+import { listPublished } from "../posts/index.ts";
+import { ENTRY_BYTES, entryOf, packEntries } from "./entries.ts";
 import { rebuilds } from "./metrics.ts";
-import { timelinePage } from "./store.ts";
+import { timelineEntries } from "./store.ts";
 import { CAPACITY } from "./timeline-scripts.ts";
 import type { Built, Line, Timelines } from "./timelines.ts";
 
@@ -74,19 +74,19 @@ const readers: Record<Line, (db: Db, id: string) => Promise<Built>> = {
   async timeline(db, viewerId) {
     // The relations first: what is known of them is then known of the posts too.
     const snapshot = await viewerSnapshot(db, viewerId);
-    const posts = await timelinePage(db, viewerId, { limit: CAPACITY + 1, after: null });
-    return { seen: parsePgSnapshot(snapshot.seen), snapshot: encodeSnapshot(snapshot), ...contentOf(posts) };
+    const entries = await timelineEntries(db, viewerId, CAPACITY + 1);
+    return { seen: parsePgSnapshot(snapshot.seen), snapshot: encodeSnapshot(snapshot), ...contentOf(entries) };
   },
   async author(db, authorId) {
     const { seen } = await db.selectNoFrom(PG_SNAPSHOT.as("seen")).executeTakeFirstOrThrow();
     const posts = await listPublished(db, { userId: authorId, limit: CAPACITY + 1, after: null });
-    return { seen: parsePgSnapshot(seen), snapshot: Buffer.alloc(0), ...contentOf(posts) };
+    const entries = packEntries(...posts.map(({ published_at, id }) => entryOf({ at: published_at, id })));
+    return { seen: parsePgSnapshot(seen), snapshot: Buffer.alloc(0), ...contentOf(entries) };
   },
 };
 
-function contentOf(posts: readonly PublishedPosition[]): Pick<Built, "entries" | "complete"> {
-  return {
-    entries: posts.slice(0, CAPACITY).map(({ published_at, id }) => entryOf({ at: published_at, id })),
-    complete: posts.length <= CAPACITY,
-  };
+/** @param entries one more than a line holds, where there are more. */
+function contentOf(entries: Buffer): Pick<Built, "entries" | "complete"> {
+  const whole = CAPACITY * ENTRY_BYTES;
+  return { entries: entries.subarray(0, whole), complete: entries.length <= whole };
 }

@@ -10,7 +10,7 @@ export interface Entry {
   id: string;
 }
 
-const BYTES = 24;
+export const ENTRY_BYTES = 24;
 const BYTES_OF_TIME = 8;
 /** Those that a time needs until the year 10889. */
 const USED_BYTES_OF_TIME = 6;
@@ -33,11 +33,11 @@ export function newestFirst(a: Entry, b: Entry): number {
 
 /** For Redis, one behind the other. */
 export function packEntries(...entries: readonly Entry[]): Buffer {
-  const bytes = Buffer.alloc(BYTES * entries.length);
+  const bytes = Buffer.alloc(ENTRY_BYTES * entries.length);
   for (const [index, { at, id }] of entries.entries()) {
-    const time = index * BYTES + BYTES_OF_TIME - USED_BYTES_OF_TIME;
+    const time = index * ENTRY_BYTES + BYTES_OF_TIME - USED_BYTES_OF_TIME;
     bytes.writeUIntBE(at, time, USED_BYTES_OF_TIME);
-    bytes.write(id.replaceAll("-", ""), index * BYTES + BYTES_OF_TIME, "hex");
+    bytes.write(id.replaceAll("-", ""), index * ENTRY_BYTES + BYTES_OF_TIME, "hex");
   }
   return bytes;
 }
@@ -46,7 +46,7 @@ export function packEntries(...entries: readonly Entry[]): Buffer {
 export function unpackEntries(bytes: Buffer): { entries: Entry[]; ended: boolean } {
   const digits = bytes.toString("hex");
   const entries: Entry[] = [];
-  for (let from = 0; from < bytes.length; from += BYTES) {
+  for (let from = 0; from < bytes.length; from += ENTRY_BYTES) {
     const at = bytes.readUIntBE(from + BYTES_OF_TIME - USED_BYTES_OF_TIME, USED_BYTES_OF_TIME);
     entries.push({ at, id: uuidAt(digits, 2 * (from + BYTES_OF_TIME)) });
   }

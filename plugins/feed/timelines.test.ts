@@ -6,7 +6,7 @@ import type { PgSnapshot } from "../../src/db/snapshot.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openCaching } from "../../test/support/product/redis.ts";
 import { redisService } from "../../test/support/services.ts";
-import { type Entry, entryOf, newestFirst, positionOf } from "./entries.ts";
+import { type Entry, entryOf, newestFirst, packEntries, positionOf } from "./entries.ts";
 import { CAPACITY } from "./timeline-scripts.ts";
 import { Timelines } from "./timelines.ts";
 
@@ -36,7 +36,12 @@ async function account(): Promise<string> {
 async function built(id: string, entries: readonly Entry[], { complete = true, xmin = 100, anew = false } = {}) {
   const begun = await timelines.begin("timeline", id, { anew });
   if (begun === "built" || begun === "busy") throw new Error(begun);
-  const content = { seen: seen(xmin), entries: sorted(entries), complete, snapshot: Buffer.from("snapshot") };
+  const content = {
+    seen: seen(xmin),
+    entries: packEntries(...sorted(entries)),
+    complete,
+    snapshot: Buffer.from("snapshot"),
+  };
   return timelines.finish("timeline", id, begun.token, redis.epoch(), content);
 }
 
@@ -107,7 +112,7 @@ t.test("a timeline is what a sorted set in memory would be, whatever comes in wh
         const complete = step.complete || step.posts.length === 0;
         const content = {
           seen: seen(xid + 1),
-          entries: sorted(step.posts.map(entry)),
+          entries: packEntries(...sorted(step.posts.map(entry))),
           complete,
           snapshot: Buffer.from("x"),
         };
@@ -165,7 +170,7 @@ t.test("what was built on a view of before a change is not kept, whichever of th
 
   const begun = await timelines.begin("timeline", id, { anew: true });
   await timelines.drop("timeline", id, "600");
-  const late = { seen: seen(700), entries: [], complete: true, snapshot: Buffer.alloc(0) };
+  const late = { seen: seen(700), entries: packEntries(), complete: true, snapshot: Buffer.alloc(0) };
   t.equal(
     await timelines.finish("timeline", id, Object(begun).token, redis.epoch(), late),
     false,
@@ -197,7 +202,7 @@ t.test("in a Redis that was emptied nothing is kept that may not know of a chang
   const finish = async (token: string, running: number[]) =>
     timelines.finish("timeline", id, token, redis.epoch(), {
       seen: { ...later, running },
-      entries: [],
+      entries: packEntries(),
       complete: true,
       snapshot: Buffer.alloc(0),
     });
@@ -219,7 +224,7 @@ t.test("one builds, others wait; who died is followed", async (t) => {
   await redis.client().hset(redis.key("viewer", id), "until", 1);
   const second = await timelines.begin("timeline", id);
   t.type(Object(second).token, "string");
-  const content = { seen: seen(10), entries: [entry(1)], complete: true, snapshot: Buffer.alloc(0) };
+  const content = { seen: seen(10), entries: packEntries(entry(1)), complete: true, snapshot: Buffer.alloc(0) };
   t.equal(
     await timelines.finish("timeline", id, Object(first).token, redis.epoch(), content),
     false,

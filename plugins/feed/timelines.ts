@@ -38,8 +38,8 @@ export interface ReadLine extends Stretch {
 /** What a line is built of. */
 export interface Built {
   seen: PgSnapshot;
-  /** At most CAPACITY, the newest first. */
-  entries: readonly Entry[];
+  /** At most CAPACITY, the newest first, packed. */
+  entries: Buffer;
   /** Whether there are none before them. */
   complete: boolean;
   snapshot: Buffer;
@@ -90,7 +90,7 @@ export class Timelines {
   /** @param epoch of before Postgres was read. @returns whether it was kept: nothing has changed that it does not know of. */
   async finish(line: Line, id: string, token: string, epoch: string, built: Built): Promise<boolean> {
     const { seen, entries, complete, snapshot } = built;
-    const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", packEntries(...entries)];
+    const args = [token, epoch, randomId(), snapshot, TTL, complete ? "1" : "", entries];
     const keys = [...this.#keys(line, id), this.#redis.generationKey(id)];
     return (await this.#redis.run(FINISH, keys, [...args, ...pgSnapshotArgs(seen)])) === 1;
   }

@@ -17,7 +17,8 @@ export async function requiredPosts(
     ${followedAuthors(viewerId)} AND NOT EXISTS (SELECT FROM pulled_authors
       WHERE user_id = following_id AND (returned_xid IS NULL OR returned_xid >= ${String(options.built)}::xid8))
     UNION ALL SELECT ${viewerId}::uuid`;
-  return latestOf(db, authors, { limit: options.limit, after: null });
+  const { rows } = await latestOf(authors, { limit: options.limit, after: null }).execute(db);
+  return rows;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { cards } from "../../plugins/accounts/cards.ts";
 import { isPulledOnly, PulledList, settlePull } from "../../plugins/feed/pulled.ts";
-import { type Followers, followersOf, timelinePage } from "../../plugins/feed/store.ts";
+import { type Followers, feedPage, followersOf, timelineEntries } from "../../plugins/feed/store.ts";
 import { CAPACITY } from "../../plugins/feed/timeline-scripts.ts";
 import { viewerSnapshot } from "../../plugins/graph/snapshot.ts";
 import { features } from "../../plugins/index.ts";
@@ -37,7 +37,7 @@ export async function measureHot(database: RecordingDatabase, dataset: Dataset):
     followersOf(on, { authorId: author_id, postId: latest.id, after, limit: CHUNK });
   let later: Followers["next"] = null;
   for (let chunk = 1; chunk < LATER_CHUNK; chunk++) later = (await followers(later)(db)).next;
-  const timeline = await timelinePage(db, viewers.average.id, { limit: PAGE, after: null });
+  const timeline = await feedPage(db, viewers.average.id, { limit: PAGE, after: null });
   const authors = await db
     .selectFrom("posts")
     .select("user_id")
@@ -50,9 +50,9 @@ export async function measureHot(database: RecordingDatabase, dataset: Dataset):
   const queries: Record<string, (on: Db) => Promise<unknown>> = {
     "followers to push to, chunk 1": followers(null),
     [`followers to push to, chunk ${LATER_CHUNK}`]: followers(later),
-    "timeline to build, busy": (on) => timelinePage(on, viewers.busy.id, { limit: WHOLE, after: null }),
-    "timeline to build, average": (on) => timelinePage(on, viewers.average.id, { limit: WHOLE, after: null }),
-    "timeline to build, rare": (on) => timelinePage(on, viewers.rare.id, { limit: WHOLE, after: null }),
+    "timeline to build, busy": (on) => timelineEntries(on, viewers.busy.id, WHOLE),
+    "timeline to build, average": (on) => timelineEntries(on, viewers.average.id, WHOLE),
+    "timeline to build, rare": (on) => timelineEntries(on, viewers.rare.id, WHOLE),
     "author's list to build, the busiest": (on) => listPublished(on, { userId: author_id, limit: WHOLE, after: null }),
     "a viewer's relations, 2,000 follows": (on) => viewerSnapshot(on, viewers.busy.id),
     [`posts to show, ${PAGE}`]: (on) => hotPosts(uncached(on)).get(timeline.map(({ id }) => id)),

@@ -105,9 +105,10 @@ export function sendPage<Row, Item>(
   const next = last === undefined ? (options.next ?? null) : position(last);
   const nextCursor = next && encodeCursor(next);
   if (nextCursor !== null) {
-    const url = new URL(request.url, publicUrl);
-    url.searchParams.set("cursor", nextCursor);
-    reply.header("link", `<${publicUrl}${url.pathname}${url.search}>; rel="next"`);
+    const [path, search] = request.url.split("?", 2);
+    const query = new URLSearchParams(search);
+    query.set("cursor", nextCursor);
+    reply.header("link", `<${publicUrl}${path}?${query}>; rel="next"`);
   }
   return { items: shown.map(item), next_cursor: nextCursor };
 }

@@ -24,9 +24,6 @@ redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])`);
  * into Redis what was read of Postgres before.
  */
 export const CHANGES_KEPT = 600;
-/** Seconds. Events keep what is in the process fresh; this bounds what one that was lost could do. */
-const LOCAL_TTL = 60;
-
 /** Rows as Postgres has them, beside what the statement saw. */
 export interface Loaded<Row> {
   /** `pg_current_snapshot()` of the statement. */
@@ -68,7 +65,7 @@ export class RowCache<Row, Hot extends object> {
   constructor(context: Pick<Context, "redis" | "notices" | "bulkhead">, options: RowCacheOptions<Row, Hot>) {
     this.#context = context;
     this.#options = options;
-    this.#local = new LRUCache({ max: options.most, ttl: LOCAL_TTL * 1_000, ttlResolution: 1_000 });
+    this.#local = new LRUCache({ max: options.most });
     context.notices.on(options.topic, (id) => this.forget(id));
     context.notices.onGap(() => {
       this.#local.clear();
