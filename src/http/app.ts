@@ -1,8 +1,8 @@
 import { STATUS_CODES } from "node:http";
 import cors from "@fastify/cors";
-import helmet from "@fastify/helmet";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { type FastifyRequest, fastify, LogController } from "fastify";
+import helmet from "helmet";
 import { v4 as randomId } from "uuid";
 import type { Context } from "../context.ts";
 import type { Feature } from "../feature.ts";
@@ -105,11 +105,7 @@ async function createApp({ config, log }: Context): Promise<App> {
   observeRequests(app);
   drainOnClose(app);
 
-  await app.register(helmet, {
-    contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] }, useDefaults: false },
-    crossOriginResourcePolicy: { policy: "same-site" },
-    hsts: config.public_url.startsWith("https:"),
-  });
+  secureHeaders(app, config);
   await app.register(cors, {
     origin: config.http.cors_origins.includes("*") ? "*" : config.http.cors_origins,
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
@@ -120,6 +116,16 @@ async function createApp({ config, log }: Context): Promise<App> {
   app.addHook("onRequest", refuseEncodedBodies);
   app.addHook("preValidation", refuseUnstorableText);
   return app;
+}
+
+/** By helmet itself, made once: its plugin for Fastify makes it, and parses the policy, at each request. */
+function secureHeaders(app: App, config: Context["config"]): void {
+  const secure = helmet({
+    contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] }, useDefaults: false },
+    crossOriginResourcePolicy: { policy: "same-site" },
+    hsts: config.public_url.startsWith("https:"),
+  });
+  app.addHook("onRequest", (request, reply, done) => secure(request.raw, reply.raw, () => done()));
 }
 
 /** Each feature in a scope of its own, so that its hooks and parsers are its own. */

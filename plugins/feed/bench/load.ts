@@ -10,6 +10,11 @@ import { pagesOf } from "./requests.ts";
 const WRITES = 0.01;
 /** The share of the capacity at which requests arrive in the open model. */
 export const LOAD = 0.5;
+/**
+ * How many measurements long each is asked before the first one. On two busy cores V8 took half a minute to compile what a
+ * page needs, and a page of the second before took three times as long.
+ */
+const WARM_UP = 6;
 /** Of how many answers under load one is looked at. */
 const LOOKED_AT = 50;
 
@@ -74,10 +79,9 @@ export async function comparePairs(
     return [{ ...structuredClone(none), name, load: { ...load, url, changes: [] }, path: "/", cpuSeconds }];
   });
   const all = [product, ...others];
-  // The first round warms compilers and caches up.
-  for (let pair = -1; pair < pairs; pair++) {
-    for (const contestant of all) await measureOnce(contestant, pair >= 0);
-    if (pair < 0) continue;
+  for (const { load, path } of all) await closed({ ...load, seconds: WARM_UP * load.seconds }, path);
+  for (let pair = 0; pair < pairs; pair++) {
+    for (const contestant of all) await measureOnce(contestant);
     const said = all.map(({ name, perSecond }) => `${name} ${Math.round(perSecond.at(-1) ?? 0)}`);
     log(`pair ${pair + 1} of ${pairs}, pages a second: ${said.join(", ")}`);
   }
@@ -92,17 +96,16 @@ export async function comparePairs(
   };
 }
 
-async function measureOnce(contestant: Contestant, counts: boolean): Promise<void> {
+async function measureOnce(contestant: Contestant): Promise<void> {
   const { load, path } = contestant;
   // What comes before counts for nothing: while the others had their turns, the server has forgotten who its viewers are,
-  // as it does after five seconds, and one that serves all the time has not.
+  // as it does after half a minute, and one that serves all the time has not.
   await closed({ ...load, seconds: load.seconds / 4, seed: load.seed + 1 }, path);
   const before = await contestant.cpuSeconds();
   const result = await closed(load, path);
   const cpuSeconds = (await contestant.cpuSeconds()) - before;
   const pages = pagesIn(result);
   if (path === undefined) load.verify(pages.kept);
-  if (!counts) return;
   contestant.perSecond.push(pages.perSecond);
   contestant.cpuOfPage.push((cpuSeconds * 1e6) / pages.answered);
   contestant.generatorShare = Math.max(contestant.generatorShare, result.generatorShare);
