@@ -3,7 +3,8 @@
 -- Which content of Redis is still true. One row: what Redis holds of an earlier number is void.
 CREATE TABLE redis_epoch (
   singleton      boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-  number         bigint NOT NULL DEFAULT 1,
+  -- Begins with the time, so that it is not one that a schema before this one had.
+  number         bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
   -- The processes that hold the keys, as they were seen last.
   redis_identity text
 );

@@ -3,6 +3,7 @@ import type { Context } from "../../src/context.ts";
 import { violatedUnique } from "../../src/db/errors.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { unauthenticated } from "../../src/http/errors.ts";
+import { cards } from "./cards.ts";
 import { announceChange } from "./changes.ts";
 import { emailTaken, userNotFound, usernameTaken } from "./errors.ts";
 import { admit, useInvite } from "./invites.ts";
@@ -29,7 +30,7 @@ declare module "../../src/events.ts" {
   }
 }
 
-type AccountsContext = Pick<Context, "config" | "db" | "emit" | "enqueue" | "notices">;
+type AccountsContext = Pick<Context, "config" | "db" | "emit" | "enqueue" | "notices" | "redis" | "bulkhead">;
 
 /** What is shown of an account wherever it is listed. */
 const SHOWN = ["username", "display_name", "is_private"] as const;
@@ -78,7 +79,11 @@ export async function changeAccount(
     if (SHOWN.some((what) => account[what] !== before[what])) await announceChange(tx, context, userId);
     return account;
   };
-  return forgettingSessions(context.notices, userId, () => inTransaction(context.db, change));
+  try {
+    return await forgettingSessions(context.notices, userId, () => inTransaction(context.db, change));
+  } finally {
+    cards(context).forget(userId);
+  }
 }
 
 /** @throws 404 when there is no such account. */

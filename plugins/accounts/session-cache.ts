@@ -31,7 +31,7 @@ interface SessionCache {
 
 const caches = new WeakMap<Notices, SessionCache>();
 
-/** The viewer of a token, asked of `find` unless it was found a few seconds ago and nothing has been told of it since. */
+/** The viewer of a token, asked of `find` unless it was found lately and nothing has been told of it since. */
 export async function keptViewer(
   notices: Notices,
   tokenHash: Buffer,

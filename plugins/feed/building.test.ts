@@ -128,7 +128,10 @@ t.test("a change that begins, commits or is undone while a timeline is built", a
 t.test("a change that Redis could not be told of makes all void, for every process", async (t) => {
   const viewer = await account();
   t.equal(await builder.build("timeline", viewer), true);
-  const failing = { redis: Object.create(context.redis, { invalidate: { value: failingInvalidate } }) };
+  const failing = {
+    notices: context.notices,
+    redis: Object.create(context.redis, { invalidate: { value: failingInvalidate } }),
+  };
   const epoch = context.redis.epoch();
   await inTransaction(context.db, (tx) => dropTimelines(tx, failing, [viewer]));
   for (const { redis } of processes) {

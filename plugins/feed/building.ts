@@ -50,6 +50,7 @@ export class Builder {
       const epoch = this.#context.redis.epoch();
       const begun = await this.#timelines.begin(line, id, options);
       if (begun === "built") return true;
+      if (begun === "emptied") return false;
       if (begun !== "busy") return this.#finish(line, id, begun.token, epoch);
       if (performance.now() > deadline) return false;
       await delay(LOOK_EVERY);

@@ -32,6 +32,8 @@ const TRIES = 3;
 interface Gathering {
   viewerId: string;
   snapshot: ViewerSnapshot;
+  /** Of the timeline. */
+  version: string;
   wanted: number;
   items: FeedItem[];
   strays: Entry[];
@@ -81,6 +83,7 @@ export class CachedFeed {
           return ticket;
         },
         snapshot: read.snapshot,
+        version: read.version,
       };
       await this.#gather(gathering, read.merged.entries);
       const { rest } = read.merged;
@@ -101,7 +104,7 @@ export class CachedFeed {
     viewerId: string,
     after: Entry | null,
     count: number,
-  ): Promise<{ merged: Merged; snapshot: ViewerSnapshot; built: boolean } | null> {
+  ): Promise<{ merged: Merged; snapshot: ViewerSnapshot; version: string; built: boolean } | null> {
     const known = this.#snapshots.get(viewerId);
     const timeline = await this.#built("timeline", viewerId, () =>
       this.#timelines.read("timeline", viewerId, { after, count, version: known?.version }),
@@ -118,7 +121,7 @@ export class CachedFeed {
       stretches.push(author.read);
     }
     const built = timeline.built || authors.some((author) => author?.built);
-    return { merged: mergeStretches(stretches), snapshot, built };
+    return { merged: mergeStretches(stretches), snapshot, version: timeline.read.version, built };
   }
 
   /** What `read` finds, which has to be built where it finds nothing. @returns null if that cannot be. */
@@ -186,9 +189,9 @@ export class CachedFeed {
   }
 
   /** What a push left that came at the same time as a deletion, or as the end of a follow. Nobody waits for it. */
-  #takeOut({ viewerId, strays }: Gathering): void {
+  #takeOut({ viewerId, version, strays }: Gathering): void {
     if (strays.length === 0) return;
-    this.#timelines.remove("timeline", [viewerId], strays).catch((error: unknown) => {
+    this.#timelines.takeOut("timeline", viewerId, version, strays).catch((error: unknown) => {
       this.#context.log.debug({ err: error }, "what does not belong stays in a timeline for now");
     });
   }

@@ -1,6 +1,9 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { DependencyError } from "../../src/errors.ts";
 import type { Run } from "../../src/jobs/job.ts";
+import { isOutage } from "../../src/jobs/queue.ts";
+import { endEpochOfOthers } from "../../src/redis/epoch.ts";
 import type { RedisStore } from "../../src/redis/redis.ts";
 import { entryOf } from "./entries.ts";
 import { fanOutSeconds, pushes } from "./metrics.ts";
@@ -31,14 +34,14 @@ const JOB = 50_000;
 /** Timelines of one call: some 3 µs each, during which Redis does nothing else. */
 const CALL = 200;
 
-/** Enqueues what a post that was published, or deleted, means for timelines. Nothing without Redis. */
+/** Enqueues what a post that was published, or deleted, means for timelines. */
 export async function enqueueFanOut(
   tx: Tx,
-  { enqueue, redis }: Pick<Context, "enqueue" | "redis">,
+  { enqueue, notices, redis }: Pick<Context, "enqueue" | "notices" | "redis">,
   post: { post_id: string; author_id: string; published_at: Date },
   action: FanOut["action"],
 ): Promise<void> {
-  if (redis === null) return;
+  if (redis === null) return endEpochOfOthers(tx, notices);
   await enqueue(tx, "feed.fan_out", { ...post, published_at: post.published_at.toISOString(), action });
 }
 
@@ -46,12 +49,17 @@ export async function enqueueFanOut(
  * Pushes a post to the timelines of its author's followers, or takes it out, for one job's number of them; the rest is
  * the next job's, which yields to other posts. It may run twice: what is there already is not put there again.
  */
-export async function fanOut(context: Context, job: FanOut, run: Pick<Run, "log" | "signal">): Promise<void> {
+export async function fanOut(context: Context, job: FanOut, run: Pick<Run, "last" | "log" | "signal">): Promise<void> {
   const { redis } = context;
-  if (redis === null)
-    throw new Error("this worker has no Redis; set TINTYPE_REDIS_URL as where the post was published");
+  if (redis === null) {
+    throw new DependencyError("this worker has no Redis; set TINTYPE_REDIS_URL as where the post was published");
+  }
   const started = performance.now();
-  const done = await serve(context, redis, job, run.signal);
+  const done = await serve(context, redis, job, run.signal).catch(async (error: unknown) => {
+    // Nobody else will do it: better no timelines than some without the post.
+    if (run.last && !isOutage(error)) await inTransaction(context.db, (tx) => endEpochOfOthers(tx, context.notices));
+    throw error;
+  });
   const ms = performance.now() - started;
   fanOutSeconds.observe(ms / 1_000);
   if (job.action === "push") pushes.inc(done.pushed);
@@ -84,6 +92,8 @@ async function serve(
     action === "push" ? timelines.push(line, ids, entry) : timelines.remove(line, ids, [entry]);
 
   let pushed = 0;
+  // One that was deleted before a try that was put back came again.
+  if (action === "push" && !(await isPublished(context, post_id))) return { followers: 0, pushed: 0, next: null };
   if (!job.after) {
     if ((await apply("author", [author_id])) > 0) {
       await inTransaction(context.db, (tx) => context.notices.tell(tx, "feed.author", author_id));
@@ -113,6 +123,11 @@ async function serve(
     }
     if (!goesOn) return { followers, pushed, next: read.next };
   }
+}
+
+async function isPublished({ db }: Pick<Context, "db">, postId: string): Promise<boolean> {
+  const post = await db.selectFrom("posts").select("id").where("id", "=", postId).executeTakeFirst();
+  return post !== undefined;
 }
 
 function inCalls(ids: readonly string[]): string[][] {

@@ -1,5 +1,5 @@
 import type { Context } from "../../src/context.ts";
-import { RedisUnavailableError } from "../../src/redis/redis.ts";
+import { isReplyError, RedisUnavailableError } from "../../src/redis/redis.ts";
 import { postsByIds, toPost } from "../posts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { CachedFeed } from "./cached-feed.ts";
@@ -36,8 +36,9 @@ export class Feed {
       const page = await this.#cached.page(viewerId, request);
       return page ?? (await this.#fromPostgres(viewerId, request, { degraded: false, status: "miss" }));
     } catch (error) {
-      if (!(error instanceof RedisUnavailableError)) throw error;
-      this.#context.log.debug({ err: error }, "a feed comes from Postgres");
+      const unavailable = error instanceof RedisUnavailableError;
+      if (!unavailable && !isReplyError(error)) throw error;
+      this.#context.log[unavailable ? "debug" : "warn"]({ err: error }, "a feed comes from Postgres");
       return this.#fromPostgres(viewerId, request, { degraded: true, status: "miss" });
     }
   }

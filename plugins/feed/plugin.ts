@@ -28,8 +28,10 @@ export const feed: Feature = {
       await (await import("./pulled.ts")).settlePull(tx, context, post.author_id);
       await (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "push");
     },
-    "post.deleted": async (tx, post, context) =>
-      (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "remove"),
+    "post.deleted": async (tx, post, context) => {
+      await (await import("./timelines.ts")).dropAuthorList(tx, context, post.author_id);
+      await (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "remove");
+    },
     "follow.started": (tx, { follower_id }, context) => changed(tx, context, [follower_id]),
     "follow.ended": (tx, { follower_id, erased }, context) => changed(tx, context, erased ? [] : [follower_id]),
     "account.blocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, [blocker_id, blocked_id]),

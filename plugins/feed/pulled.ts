@@ -64,14 +64,16 @@ export type PulledAuthors = ReadonlyMap<string, { returned: number | null }>;
 
 /** The pulled authors as this process knows them: few, and asked for at every read. */
 export class PulledList {
-  readonly #context: Pick<Context, "db" | "notices">;
+  readonly #context: Pick<Context, "bulkhead" | "notices">;
+  #notices = 0;
   #known: PulledAuthors = new Map();
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | null = null;
 
-  constructor(context: Pick<Context, "db" | "notices">) {
+  constructor(context: Pick<Context, "bulkhead" | "notices">) {
     this.#context = context;
     context.notices.on("feed.pulled", () => {
+      this.#notices++;
       this.#readAt = Number.NEGATIVE_INFINITY;
     });
   }
@@ -92,13 +94,17 @@ export class PulledList {
 
   async #readOnce(): Promise<void> {
     const asked = performance.now();
-    const rows = await this.#context.db.selectFrom("pulled_authors").select(["user_id", "returned_xid"]).execute();
+    const notices = this.#notices;
+    const rows = await this.#context.bulkhead.run((db) =>
+      db.selectFrom("pulled_authors").select(["user_id", "returned_xid"]).execute(),
+    );
     this.#known = new Map(
       rows.map(({ user_id, returned_xid }) => [
         user_id,
         { returned: returned_xid === null ? null : Number(returned_xid) },
       ]),
     );
-    this.#readAt = asked;
+    // What a notice told of meanwhile may not be in it.
+    if (notices === this.#notices) this.#readAt = asked;
   }
 }

@@ -69,6 +69,14 @@ end
 return removed`);
 
 /**
+ * KEYS timeline, hash; ARGV version, entries. What was found not to belong into a timeline of that version is taken out of
+ * that one alone: it may belong into one that was built since.
+ */
+export const TAKE_OUT = defineScript(`
+if redis.call('HGET', KEYS[2], 'version') ~= ARGV[1] then return end
+for i = 2, #ARGV do redis.call('LREM', KEYS[1], 0, ARGV[i]) end`);
+
+/**
  * KEYS timeline, hash; ARGV epoch, version of the snapshot that is known already, entry after which to begin or '', how
  * many entries, seconds to live.
  * @returns nothing if it is not built, else: what transactions it saw, the version, the snapshot unless it is known, entries.
@@ -124,6 +132,8 @@ export const FINISH = defineScript(`${KNOWS_ALL}${NEWER}
 if redis.call('HGET', KEYS[2], 'building') ~= ARGV[1] then return 0 end
 local pushed = redis.call('LRANGE', KEYS[1], 0, -1)
 redis.call('DEL', KEYS[1], KEYS[2])
+-- Emptied or evicted meanwhile, and with it what was pushed.
+if #pushed == 0 then return 0 end
 if not knows_all(KEYS[3], KEYS[4], ARGV[8], ARGV[9], ARGV[10]) then return 0 end
 local merged, complete, next = {}, ARGV[6] == '1', 1
 if pushed[#pushed] == END then pushed[#pushed] = nil end

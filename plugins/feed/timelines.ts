@@ -2,11 +2,24 @@ import { v4 as randomId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import type { PgSnapshot } from "../../src/db/snapshot.ts";
 import type { Tx } from "../../src/db/transaction.ts";
+import { endEpochOfOthers } from "../../src/redis/epoch.ts";
 import type { RedisStore } from "../../src/redis/redis.ts";
 import { CHANGES_KEPT } from "../../src/redis/row-cache.ts";
 import { pgSnapshotArgs } from "../../src/redis/scripts.ts";
 import { type Entry, packEntries, unpackEntries } from "./entries.ts";
-import { ABANDON, BEGIN, DROP, EXIST, FINISH, MEASURE, PEEK, PUSH, READ, REMOVE } from "./timeline-scripts.ts";
+import {
+  ABANDON,
+  BEGIN,
+  DROP,
+  EXIST,
+  FINISH,
+  MEASURE,
+  PEEK,
+  PUSH,
+  READ,
+  REMOVE,
+  TAKE_OUT,
+} from "./timeline-scripts.ts";
 
 /** Whose entries: what a viewer reads, or what a pulled author has posted. */
 export type Line = "timeline" | "author";
@@ -73,18 +86,29 @@ export class Timelines {
     return { entries, rest, built: Number(built), version: newVersion.toString(), snapshot: snapshot ?? null };
   }
 
-  /** @returns the token to finish with; `busy` while somebody else is at it. */
-  async begin(line: Line, id: string, { anew = false } = {}): Promise<{ token: string } | "built" | "busy"> {
+  /** @param version of the line as it was read: of another one nothing is taken out. */
+  async takeOut(line: Line, id: string, version: string, entries: readonly Entry[]): Promise<void> {
+    const args = [version, ...entries.map((entry) => packEntries(entry))];
+    await this.#redis.run(TAKE_OUT, this.#keys(line, id).slice(0, 2), args);
+  }
+
+  /** @returns the token to finish with; `busy` while somebody else is at it, `emptied` where Redis is emptied again and again. */
+  async begin(
+    line: Line,
+    id: string,
+    { anew = false } = {},
+  ): Promise<{ token: string } | "built" | "busy" | "emptied"> {
     const token = randomId();
     const [list, hash] = this.#keys(line, id);
     const keys = [list, hash, this.#redis.generationKey(id)];
     const args = [token, this.#redis.epoch(), BUILD_TIME, anew ? "1" : ""];
-    for (;;) {
+    for (let tries = 0; tries < 2; tries++) {
       const answer = String(await this.#redis.run(BEGIN, keys, args));
       if (answer === "begun") return { token };
       if (answer !== "new") return answer === "busy" ? "busy" : "built";
-      await this.#redis.beginGeneration(id);
+      await this.#redis.beginGenerations();
     }
+    return "emptied";
   }
 
   /** @param epoch of before Postgres was read. @returns whether it was kept: nothing has changed that it does not know of. */
@@ -171,10 +195,15 @@ export class Timelines {
 /** Makes the timelines of these viewers void from the commit of this transaction on, which holds their accounts. */
 export async function dropTimelines(
   tx: Tx,
-  { redis }: Pick<Context, "redis">,
+  { redis, notices }: Pick<Context, "redis" | "notices">,
   viewerIds: readonly string[],
 ): Promise<void> {
-  if (redis === null) return;
+  if (redis === null) return endEpochOfOthers(tx, notices);
   const timelines = new Timelines(redis);
   await redis.invalidate(tx, (xid) => Promise.all(viewerIds.map((id) => timelines.drop("timeline", id, xid))));
+}
+
+/** The same for an author's own list: one that is being built may have read what is deleted, and everybody reads it. */
+export async function dropAuthorList(tx: Tx, { redis }: Pick<Context, "redis">, authorId: string): Promise<void> {
+  await redis?.invalidate(tx, (xid) => new Timelines(redis).drop("author", authorId, xid));
 }

@@ -61,7 +61,7 @@ export async function measureHot(database: RecordingDatabase, dataset: Dataset):
     "pulled or pushed, decided with a post": (on) =>
       inTransaction(on, (tx) => settlePull(tx, { config, notices: createNotices().notices }, author_id)),
     "whether an author is pulled": (on) => isPulledOnly({ db: on }, post),
-    "all that are pulled": (on) => new PulledList({ db: on, notices: createNotices().notices }).get(),
+    "all that are pulled": (on) => new PulledList(uncached(on)).get(),
     "the epoch of Redis": (on) => openEpoch(on).refresh(),
   };
   const measured: Single[] = [];

@@ -1,8 +1,8 @@
 import type pg from "pg";
 import type { Table } from "./format.ts";
 
-/** The manifest has the migrations; the others are about backups themselves. */
-const NOT_CARRIED = ["schema_migrations", "backup_leases", "unfinished_restores"];
+/** The manifest has the migrations; the others are about backups themselves, and about the Redis beside a database. */
+const NOT_CARRIED = ["schema_migrations", "backup_leases", "unfinished_restores", "redis_epoch", "timeline_rebuilds"];
 
 /** Every table of ours with the columns that are stored: those of extensions, and generated columns, come by themselves. */
 export async function readTables(client: Pick<pg.ClientBase, "query">): Promise<Table[]> {

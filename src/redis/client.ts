@@ -59,8 +59,16 @@ export async function belongsToCluster(client: RedisClient): Promise<boolean> {
 export async function identityOf(client: RedisClient): Promise<string> {
   const masters = client instanceof Cluster ? client.nodes("master") : [client];
   const runIds = await Promise.all(masters.map(async (one) => /^run_id:(\w+)/m.exec(await one.info("server"))?.[1]));
+  if (client instanceof Cluster) await requireAllOwners(masters);
   if (masters.length === 0 || runIds.includes(undefined)) throw new Error("Redis does not say which process it is");
   return runIds.sort().join(" ");
+}
+
+/** A cluster of which some masters cannot be reached is not another one: it is not known. @throws then. */
+async function requireAllOwners(masters: readonly Redis[]): Promise<void> {
+  const slots = (await masters[0]?.cluster("SLOTS")) as [number, number, [string, number]][] | undefined;
+  const owners = new Set(slots?.map(([, , [host, port]]) => `${host}:${port}`));
+  if (owners.size !== masters.length) throw new Error(`${masters.length} of ${owners.size} masters are connected`);
 }
 
 /** Waits until it is connected, or `timeout` ms. */

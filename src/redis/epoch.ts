@@ -1,6 +1,14 @@
 import { type Generated, sql } from "kysely";
 import { hadEnded, PG_SNAPSHOT, parsePgSnapshot } from "../db/snapshot.ts";
 import type { Db, Tx } from "../db/transaction.ts";
+import type { Notices } from "../notices.ts";
+
+declare module "../notices.ts" {
+  interface NoticeTopics {
+    /** All that Redis held is void. */
+    "redis.void": true;
+  }
+}
 
 export interface RedisEpochTable {
   singleton: Generated<boolean>;
@@ -25,6 +33,8 @@ declare module "../db/schema.ts" {
 export interface Epoch {
   /** Null while it is not known. */
   current(): string | null;
+  /** Somebody began a new one, which is not known yet. */
+  forget(): void;
   /** Reads it anew. */
   refresh(): Promise<void>;
   /** Begins a new one if Redis is not the one that was seen last. */
@@ -45,6 +55,9 @@ export function openEpoch(db: Db): Epoch {
   };
   return {
     current: () => current,
+    forget: () => {
+      current = null;
+    },
     refresh,
     async recognize(identity) {
       await db
@@ -60,6 +73,16 @@ export function openEpoch(db: Db): Epoch {
       await tx.updateTable("redis_epoch").set({ number: sql`number + 1` }).execute();
     },
   };
+}
+
+/** For a change that a process without Redis makes: where others use one, all that it holds is void with the commit. */
+export async function endEpochOfOthers(tx: Tx, notices: Notices): Promise<void> {
+  const result = await tx
+    .updateTable("redis_epoch")
+    .set({ number: sql`number + 1` })
+    .where("redis_identity", "is not", null)
+    .executeTakeFirst();
+  if (result.numUpdatedRows > 0n) await notices.tell(tx, "redis.void", "");
 }
 
 /**

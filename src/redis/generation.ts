@@ -30,5 +30,10 @@ function widened(xid: number, after: number): number {
   return after - ((((after - xid) % WRAP) + WRAP) % WRAP);
 }
 
-/** KEYS generation; ARGV a new one. Who comes first decides. */
-export const BEGIN_GENERATION = defineScript("redis.call('SET', KEYS[1], ARGV[1], 'NX')");
+/** Milliseconds after which somebody else may begin one, if who marked it died. */
+export const MARK_KEPT = 10_000;
+
+/** KEYS generation; ARGV the mark of who begins it, the new one. */
+export const FILL_GENERATION = defineScript(
+  "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end",
+);

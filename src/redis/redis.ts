@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
 import type { Logger } from "pino";
+import { v4 as randomId } from "uuid";
 import type { Config } from "../config/schema.ts";
 import { describe, type Role } from "../db/database.ts";
 import type { Db, Tx } from "../db/transaction.ts";
@@ -10,15 +11,8 @@ import type { Notices } from "../notices.ts";
 import { createBreaker } from "./breaker.ts";
 import { belongsToCluster, identityOf, openCluster, openSingle, type RedisClient, untilReady } from "./client.ts";
 import { forgetRedis, openEpoch } from "./epoch.ts";
-import { BEGIN_GENERATION, newGeneration } from "./generation.ts";
+import { FILL_GENERATION, MARK_KEPT, newGeneration } from "./generation.ts";
 import type { Script } from "./scripts.ts";
-
-declare module "../notices.ts" {
-  interface NoticeTopics {
-    /** All that Redis held is void. */
-    "redis.void": true;
-  }
-}
 
 /** Redis is down, hangs, or what it holds cannot be trusted at this moment: Postgres is to be asked instead. */
 export class RedisUnavailableError extends DependencyError {}
@@ -32,8 +26,8 @@ export interface RedisStore {
   key(kind: string, id: string): string;
   /** Of the generation of keys that lie with those of this id. */
   generationKey(id: string): string;
-  /** Where there is none, in a Redis that is new or was emptied: see src/redis/generation.ts. */
-  beginGeneration(id: string): Promise<void>;
+  /** Where there are none, in a Redis that is new or was emptied: see src/redis/generation.ts. */
+  beginGenerations(): Promise<void>;
   run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown>;
   get(keys: readonly string[]): Promise<(Buffer | null)[]>;
   /** See src/redis/epoch.ts: what is kept must bear it, and what bears another is void. */
@@ -88,6 +82,9 @@ class Store implements RedisStore {
   readonly #complain: (error: Error) => void;
   readonly #stopHearing: () => void;
   readonly #closing = new AbortController();
+  /** Transactions that have begun a new epoch already. */
+  readonly #ended = new WeakSet<Tx>();
+  #beginning: Promise<void> | null = null;
   #client: RedisClient;
   /** Whether the process at the other end is known to be the one that was told of every change. */
   #recognized = false;
@@ -100,7 +97,14 @@ class Store implements RedisStore {
     this.#epoch = openEpoch(deps.db);
     this.#breaker = createBreaker("redis", deps.log, isOutage);
     this.#complain = oncePer(10_000, (error) => deps.log.warn({ err: error }, "Redis"));
-    this.#stopHearing = deps.notices.on("redis.void", () => void this.#look());
+    const voided = () => {
+      this.#epoch.forget();
+      void this.#look();
+    };
+    const stops = [deps.notices.on("redis.void", voided), deps.notices.onGap(voided)];
+    this.#stopHearing = () => {
+      for (const stop of stops) stop();
+    };
     this.#client = this.#watch(openSingle(url));
   }
 
@@ -119,8 +123,11 @@ class Store implements RedisStore {
     return this.#generationKeyOf(tagOf(id));
   }
 
-  async beginGeneration(id: string): Promise<void> {
-    await this.run(BEGIN_GENERATION, [this.generationKey(id)], [await newGeneration(this.#deps.db)]);
+  beginGenerations(): Promise<void> {
+    this.#beginning ??= this.#beginGenerations().finally(() => {
+      this.#beginning = null;
+    });
+    return this.#beginning;
   }
 
   async run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown> {
@@ -152,10 +159,13 @@ class Store implements RedisStore {
   async invalidate(tx: Tx, work: (xid: string) => Promise<unknown>): Promise<void> {
     const { rows } = await sql<{ xid: string }>`SELECT pg_current_xact_id()::text AS xid`.execute(tx);
     const xid = rows[0]?.xid ?? "";
+    if (this.#ended.has(tx)) return;
     try {
       await work(xid);
     } catch (error) {
-      if (!(error instanceof RedisUnavailableError)) throw error;
+      // Whatever it is: what could not be told must not be believed.
+      this.#complain(error instanceof Error ? error : new Error(String(error)));
+      this.#ended.add(tx);
       await this.#epoch.end(tx, Number(xid));
       await this.#deps.notices.tell(tx, "redis.void", "");
     }
@@ -230,7 +240,7 @@ class Store implements RedisStore {
       const identity = await this.#identify();
       // Postgres may not answer: who was recognized before still is who it was.
       await (identity === null ? this.#epoch.refresh() : this.#epoch.recognize(identity));
-      if (identity !== null && !this.#recognized) await this.#beginGenerations();
+      if (identity !== null && !this.#recognized) await this.beginGenerations();
       this.#recognized = identity !== null;
     } catch (error) {
       this.#complain(error instanceof Error ? error : new Error(String(error)));
@@ -238,9 +248,12 @@ class Store implements RedisStore {
   }
 
   async #beginGenerations(): Promise<void> {
+    const keys = Array.from({ length: TAGS }, (_, tag) => this.#generationKeyOf(tagName(tag)));
+    // First, so that what was computed before Redis was emptied again is not taken for true after it.
+    const mark = `new ${randomId()}`;
+    await Promise.all(keys.map((key) => this.#client.set(key, mark, "PX", MARK_KEPT, "NX")));
     const generation = await newGeneration(this.#deps.db);
-    const tags = Array.from({ length: TAGS }, (_, tag) => tagName(tag));
-    await Promise.all(tags.map((tag) => this.#client.setnx(this.#generationKeyOf(tag), generation)));
+    await Promise.all(keys.map((key) => this.#client.eval(FILL_GENERATION.lua, 1, key, mark, generation)));
   }
 
   #generationKeyOf(tag: string): string {
@@ -251,11 +264,14 @@ class Store implements RedisStore {
   async #identify(): Promise<string | null> {
     try {
       if (await belongsToCluster(this.#client)) {
+        if (this.#closing.signal.aborted) return null;
         this.#client.disconnect();
         this.#client = this.#watch(openCluster(this.#url));
         await untilReady(this.#client, PATIENCE);
       }
-      return await identityOf(this.#client);
+      // Whoever uses another prefix or database tells of changes where nobody looks.
+      const place = `${new URL(this.#url).pathname} ${this.#prefix}`;
+      return `${await identityOf(this.#client)} ${place}`;
     } catch (error) {
       this.#recognized = false;
       this.#complain(error instanceof Error ? error : new Error(String(error)));
@@ -282,6 +298,10 @@ function unavailable(error: unknown): unknown {
 }
 
 function isOutage(error: unknown): boolean {
-  if (!(error instanceof Error)) return true;
-  return error.name !== "ReplyError" || DOWN_REPLIES.test(error.message);
+  return !isReplyError(error) || DOWN_REPLIES.test(error.message);
+}
+
+/** Whether Redis answered, and refused: for want of permission, say. */
+export function isReplyError(error: unknown): error is Error {
+  return error instanceof Error && error.name === "ReplyError";
 }

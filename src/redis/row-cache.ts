@@ -3,6 +3,7 @@ import type { Context } from "../context.ts";
 import { parsePgSnapshot } from "../db/snapshot.ts";
 import type { Db, Tx } from "../db/transaction.ts";
 import type { NoticeTopic } from "../notices.ts";
+import { endEpochOfOthers } from "./epoch.ts";
 import { type RedisStore, RedisUnavailableError } from "./redis.ts";
 import { defineScript, KNOWS_ALL, pgSnapshotArgs } from "./scripts.ts";
 
@@ -87,9 +88,11 @@ export class RowCache<Row, Hot extends object> {
     const read: Read = { changed: new Set(), gap: !live };
     this.#reads.add(read);
     try {
-      for (const [id, row] of await this.#fromRedis(missing)) this.#keep(read, found, id, row);
+      // Before Postgres is asked: what is kept must not bear an epoch that began after what it holds was read.
+      const { epoch, rows } = await this.#fromRedis(missing);
+      for (const [id, row] of rows) this.#keep(read, found, id, row);
       const rest = missing.filter((id) => !found.has(id));
-      for (const [id, row] of await this.#fromPostgres(rest)) this.#keep(read, found, id, row);
+      for (const [id, row] of await this.#fromPostgres(rest, epoch)) this.#keep(read, found, id, row);
     } finally {
       this.#reads.delete(read);
     }
@@ -99,7 +102,7 @@ export class RowCache<Row, Hot extends object> {
   /** To be called in the transaction that changes the row, behind its lock and before it commits. */
   async drop(tx: Tx, id: string): Promise<void> {
     const { redis, notices } = this.#context;
-    if (redis === null) return;
+    if (redis === null) return endEpochOfOthers(tx, notices);
     await redis.invalidate(tx, (xid) => redis.run(DROP, this.#keys(redis, id), [xid, CHANGES_KEPT]));
     await notices.tell(tx, this.#options.topic, id);
   }
@@ -116,28 +119,29 @@ export class RowCache<Row, Hot extends object> {
     if (!read.gap && !read.changed.has(id)) this.#local.set(id, hot);
   }
 
-  async #fromRedis(ids: readonly string[]): Promise<[string, Row][]> {
+  /** The epoch is null while Redis does not answer: then it is not asked to keep anything either. */
+  async #fromRedis(ids: readonly string[]): Promise<{ epoch: string | null; rows: [string, Row][] }> {
     const { redis } = this.#context;
-    if (redis === null) return [];
+    if (redis === null) return { epoch: null, rows: [] };
     try {
-      const epoch = `${redis.epoch()} `;
+      const epoch = redis.epoch();
+      const head = `${epoch} `;
       const values = await redis.get(ids.map((id) => this.#keys(redis, id)[0]));
-      return ids.flatMap((id, index): [string, Row][] => {
+      const rows = ids.flatMap((id, index): [string, Row][] => {
         const value = values[index]?.toString();
-        return value?.startsWith(epoch) ? [[id, JSON.parse(value.slice(epoch.length))]] : [];
+        return value?.startsWith(head) ? [[id, JSON.parse(value.slice(head.length))]] : [];
       });
+      return { epoch, rows };
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return [];
+      if (error instanceof RedisUnavailableError) return { epoch: null, rows: [] };
       throw error;
     }
   }
 
-  async #fromPostgres(ids: readonly string[]): Promise<Iterable<[string, Row]>> {
+  async #fromPostgres(ids: readonly string[], epoch: string | null): Promise<Iterable<[string, Row]>> {
     if (ids.length === 0) return [];
     const { redis, bulkhead } = this.#context;
     const { load, ttl } = this.#options;
-    // Before Postgres is asked: what is kept must not bear an epoch that began after what it holds was read.
-    const epoch = redis && knownEpoch(redis);
     const { rows, snapshot } = await bulkhead.run((db) => load(db, ids));
     const kept = [...rows].map(([id, row]): [string, string] => [id, JSON.stringify(row)]);
     if (redis && epoch !== null) {
@@ -146,7 +150,8 @@ export class RowCache<Row, Hot extends object> {
         kept.map(async ([id, json]) => {
           const keys = [...this.#keys(redis, id), redis.generationKey(id)];
           const kept = await redis.run(PUT, keys, [...seen, `${epoch} ${json}`, ttl]);
-          if (kept === 0) await redis.beginGeneration(id);
+          // Nobody waits for it: who reads next finds it there.
+          if (kept === 0) redis.beginGenerations().catch(() => undefined);
         }),
       ).catch((error: unknown) => {
         if (!(error instanceof RedisUnavailableError)) throw error;
@@ -159,14 +164,5 @@ export class RowCache<Row, Hot extends object> {
   #keys(redis: RedisStore, id: string): [string, string] {
     const { name } = this.#options;
     return [redis.key(name, id), redis.key(`${name}-changed`, id)];
-  }
-}
-
-function knownEpoch(redis: RedisStore): string | null {
-  try {
-    return redis.epoch();
-  } catch (error) {
-    if (error instanceof RedisUnavailableError) return null;
-    throw error;
   }
 }

@@ -11,7 +11,7 @@ interface Test {
 }
 
 /** What is about this database and not in it. */
-const ABOUT = ["schema_migrations", "backup_leases", "unfinished_restores"];
+const ABOUT = ["schema_migrations", "backup_leases", "unfinished_restores", "redis_epoch", "timeline_rebuilds"];
 
 /** Every row of every table by its table, and the jobs that are not done, in an order that does not depend on where they lie. */
 export async function rowsOf(databaseUrl: string): Promise<Record<string, Json[]>> {
