@@ -57,6 +57,7 @@ const PINNED = `
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
 503 SHUTTING_DOWN This server is being stopped. Try again at once.
+503 TOO_BUSY Too many ask for this at once. Try again shortly.
 503 UNAVAILABLE A part of the system does not answer. Try again shortly.
 503 UPLOADS_BUSY Too many uploads are under way. Try again when one of them has ended.
 `;
