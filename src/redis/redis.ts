@@ -292,6 +292,7 @@ function tagName(tag: number): string {
   return String(tag).padStart(3, "0");
 }
 
+/** What is to be thrown for an error of the client: a mistake of ours stays what it is. */
 function unavailable(error: unknown): unknown {
   if (!isOutage(error)) return error;
   return new RedisUnavailableError(`Redis does not answer: ${describe(error)}`, { cause: error });

@@ -48,6 +48,8 @@ const [one, other] = [process1, process2].map(
     }),
 ) as [RowCache<Word, Word>, RowCache<Word, Word>];
 
+const noWords: Loaded<Word> = { snapshot: "", rows: new Map() };
+
 const wordOf = async (cache: RowCache<Word, Word>) => (await cache.get([id])).get(id)?.word;
 
 async function change(word: string, between = async () => {}): Promise<void> {
@@ -105,4 +107,18 @@ t.test("what is deleted is not found", async (t) => {
   one.forget(id);
   t.equal(await wordOf(one), undefined);
   await waitFor(async () => (await wordOf(other)) === undefined, "the other process to know");
+});
+
+t.test("who changes a row without Redis is heard by those who have one", async (t) => {
+  await query(url, "INSERT INTO words VALUES ($1, 'fifth')", [id]);
+  t.equal(await wordOf(one), "fifth");
+  const without = new RowCache<Word, Word>(
+    { ...process2, redis: null },
+    { name: "word", topic: "test.word", ttl: 60, most: 10, thaw: (word) => word, load: async () => noWords },
+  );
+  await inTransaction(process2.db, async (tx) => {
+    await sql`UPDATE words SET word = 'sixth' WHERE id = ${id}`.execute(tx);
+    await without.drop(tx, id);
+  });
+  await waitFor(async () => (await wordOf(one)) === "sixth", "the process with Redis to know");
 });

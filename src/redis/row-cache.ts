@@ -25,6 +25,7 @@ redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])`);
  * into Redis what was read of Postgres before.
  */
 export const CHANGES_KEPT = 600;
+
 /** Rows as Postgres has them, beside what the statement saw. */
 export interface Loaded<Row> {
   /** `pg_current_snapshot()` of the statement. */
@@ -102,8 +103,9 @@ export class RowCache<Row, Hot extends object> {
   /** To be called in the transaction that changes the row, behind its lock and before it commits. */
   async drop(tx: Tx, id: string): Promise<void> {
     const { redis, notices } = this.#context;
-    if (redis === null) return endEpochOfOthers(tx, notices);
-    await redis.invalidate(tx, (xid) => redis.run(DROP, this.#keys(redis, id), [xid, CHANGES_KEPT]));
+    if (redis === null) await endEpochOfOthers(tx, notices);
+    else await redis.invalidate(tx, (xid) => redis.run(DROP, this.#keys(redis, id), [xid, CHANGES_KEPT]));
+    // Also without Redis: others that have one keep the row in their processes.
     await notices.tell(tx, this.#options.topic, id);
   }
 
