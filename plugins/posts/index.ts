@@ -1,4 +1,8 @@
 /** Posts: pictures with a caption, published when they are processed. */
+export { postNotFound } from "./errors.ts";
 export { hotPosts } from "./hot-posts.ts";
+export { forgetDelay, forgetPost, leftoverCounter } from "./leftovers.ts";
+export { requirePost } from "./posts.ts";
 export { Post, toPost } from "./schemas.ts";
+export { seenPost } from "./seen.ts";
 export { listPublished, type PublishedPosition, postsByIds } from "./store.ts";

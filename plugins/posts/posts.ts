@@ -24,6 +24,8 @@ declare module "../../src/events.ts" {
   interface Events {
     "post.published": { post_id: string; author_id: string; published_at: Date };
     "post.deleted": { post_id: string; author_id: string; published_at: Date };
+    /** Any post, published or not: nobody finds it any more. */
+    "post.removed": { post_id: string; author_id: string };
   }
 }
 
@@ -95,6 +97,7 @@ export async function removePost(context: Context, viewerId: string, id: string)
     const post = await lockPost(tx, id);
     if (!post) throw postNotFound({});
     await deletePost(tx, id);
+    await context.emit(tx, "post.removed", { post_id: id, author_id: viewerId });
     if (post.published_at === null) return;
     await addToCounter(tx, viewerId, "post_count", -1);
     await hotPosts(context).drop(tx, id);
