@@ -31,7 +31,7 @@ export function coalesce<Key, Value>(
   const run = async () => {
     running = true;
     while (waiting.size > 0) {
-      const taken = new Map(waiting.entries().take(batch));
+      const taken = new Map([...waiting].slice(0, batch));
       for (const key of taken.keys()) waiting.delete(key);
       try {
         const values = await load([...taken.keys()]);
