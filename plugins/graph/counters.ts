@@ -8,10 +8,7 @@ export const graphCounters: readonly Counter[] = [
   followCounter("following_count", "follower_id"),
 ];
 
-function followCounter(
-  column: "follower_count" | "following_count",
-  own: "following_id" | "follower_id",
-): Counter {
+function followCounter(column: "follower_count" | "following_count", own: "following_id" | "follower_id"): Counter {
   const kept = sql.ref(`users.${column}`);
   const actual = sql`(SELECT count(*)::int FROM follows WHERE ${sql.ref(own)} = users.id AND counted)`;
   return {

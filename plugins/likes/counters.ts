@@ -1,8 +1,7 @@
 import { sql } from "kysely";
 import { type Counter, lookOf } from "../../src/counters.ts";
-import { leftoverCounter } from "../posts/index.ts";
+import { leftoverCounter, likeCountOf } from "../posts/index.ts";
 import { addToLikeCounts, lockLog } from "./log-store.ts";
-import { likeCountOf } from "./store.ts";
 
 const LIKES = sql`(SELECT count(*)::int FROM likes WHERE likes.post_id = posts.id)`;
 

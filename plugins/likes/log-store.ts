@@ -82,21 +82,12 @@ export async function addToLikeCounts(tx: Tx, posts: readonly Pick<Taken, "post_
 
 /** Which of these posts are there, and stay so until the transaction ends. */
 export async function holdPosts(tx: Tx, ids: readonly string[]): Promise<Set<string>> {
-  const rows = await tx
-    .selectFrom("posts")
-    .select("id")
-    .where("id", "in", ids)
-    .orderBy("id")
-    .forKeyShare()
-    .execute();
+  const rows = await tx.selectFrom("posts").select("id").where("id", "in", ids).orderBy("id").forKeyShare().execute();
   return new Set(rows.map(({ id }) => id));
 }
 
 /** Removes the log of a post that is gone and its count. A roll-up that has taken some of it is waited for. */
-export async function deleteLogOf(
-  tx: Tx,
-  { postId, authorId }: { postId: string; authorId: string },
-): Promise<void> {
+export async function deleteLogOf(tx: Tx, { postId, authorId }: { postId: string; authorId: string }): Promise<void> {
   await lockLogOf(tx, authorId);
   await tx.deleteFrom("like_log").where("post_id", "=", postId).execute();
   await tx.deleteFrom("like_counts").where("post_id", "=", postId).execute();

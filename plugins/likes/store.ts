@@ -1,9 +1,9 @@
-import { type Generated, type RawBuilder, sql } from "kysely";
+import { type Generated, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { USER_COLUMNS, type UserRow } from "../accounts/index.ts";
 import { mayBeListedFor, type Relationship, relationshipTo } from "../graph/index.ts";
-import { seenPost } from "../posts/index.ts";
+import { likeCountOf, seenPost } from "../posts/index.ts";
 
 export interface LikesTable {
   user_id: string;
@@ -76,14 +76,6 @@ export async function likeCounts(db: Db, postIds: readonly string[]): Promise<Ma
   const { rows } = await sql<{ id: string; likes: number }>`
     SELECT id, ${likeCountOf("wanted.id")} AS likes FROM unnest(${postIds}::uuid[]) AS wanted (id)`.execute(db);
   return new Map(rows.map(({ id, likes }) => [id, likes]));
-}
-
-/** @param postId the column that names the post in the query that is to hold it. */
-export function likeCountOf(postId: string): RawBuilder<number> {
-  const id = sql.ref(postId);
-  return sql<number>`(
-    coalesce((SELECT like_count FROM like_counts WHERE like_counts.post_id = ${id}), 0)
-    + coalesce((SELECT sum(delta) FROM like_log WHERE like_log.post_id = ${id}), 0))::int`;
 }
 
 export type Liker = UserRow & { relationship: Relationship; liked_at: Date };

@@ -1,6 +1,8 @@
 /** Posts: pictures with a caption, published when they are processed. */
+export { commentCountOf, likeCountOf } from "./engagement.ts";
 export { postNotFound } from "./errors.ts";
-export { hotPosts } from "./hot-posts.ts";
+export { hotEngagement } from "./hot-engagement.ts";
+export { type HotPost, hotPosts } from "./hot-posts.ts";
 export { forgetDelay, forgetPost, leftoverCounter } from "./leftovers.ts";
 export { requirePost } from "./posts.ts";
 export { Post, toPost } from "./schemas.ts";
