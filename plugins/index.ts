@@ -7,6 +7,7 @@ import { graph } from "./graph/plugin.ts";
 import { likes } from "./likes/plugin.ts";
 import { media } from "./media/plugin.ts";
 import { posts } from "./posts/plugin.ts";
+import { saves } from "./saves/plugin.ts";
 import { search } from "./search/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
