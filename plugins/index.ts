@@ -21,6 +21,7 @@ export const features: readonly Feature[] = [
   posts,
   feed,
   likes,
+  saves,
   exports,
   search,
 ];

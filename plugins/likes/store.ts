@@ -88,7 +88,7 @@ export async function listLikers(
 ): Promise<Liker[]> {
   const { postId, limit, after } = options;
   const { rows } = await sql<Liker>`
-    SELECT ${sql.join(USER_COLUMNS.map((name) => sql.ref(`users.${name}`)))}, likes.created_at AS liked_at,
+    SELECT ${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, likes.created_at AS liked_at,
            ${relationshipTo(viewerId)} AS relationship
     FROM likes JOIN users ON users.id = likes.user_id
     WHERE likes.post_id = ${postId}::uuid AND ${mayBeListedFor(viewerId)}
