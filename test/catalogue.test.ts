@@ -24,6 +24,7 @@ const PINNED = `
 403 REGISTRATION_CLOSED This server takes no registrations. Ask its operator for an account.
 403 WRONG_PASSWORD The current password is wrong.
 403 YOU_BLOCK You block {username}. Unblock them first.
+404 COLLECTION_NOT_FOUND You have no such collection.
 404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
 404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
 404 MEDIA_NOT_FOUND There is no such picture.
@@ -32,6 +33,7 @@ const PINNED = `
 404 SESSION_NOT_FOUND You have no such session.
 404 USER_NOT_FOUND There is no user named {username}.
 408 REQUEST_TIMEOUT The request took too long to arrive.
+409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
@@ -52,6 +54,7 @@ const PINNED = `
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.
+422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TOO_MANY_HASHTAGS A text may have {limit} hashtags at most; take some out.
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
