@@ -181,5 +181,20 @@ t.test("what is left of a deleted post is seen by nobody, and goes", async (t) =
     );
     return rows[0].left === "0";
   }, "what is left to be removed");
+});
+
+t.test("an account's likes and saves go with it", async (t) => {
+  const { id } = await publish(ana, [photo]);
+  for (const who of [ben, cleo]) await like(who, id);
+  await cleo.request("POST", `/posts/${id}/save`, { json: { collection: "gone soon" } });
+  t.equal((await cleo.request("DELETE", "/me", { json: { password: cleo.password } })).status, 202);
+  await waitFor(
+    async () => (await sql.query("SELECT FROM users WHERE id = $1", [cleo.id])).rowCount === 0,
+    "the account to be deleted",
+  );
+  t.equal((await ana.request("GET", `/posts/${id}`)).body.like_count, 1);
+  t.strictSame(await likers(ana, id), ["ben"]);
+  const { rowCount } = await sql.query("SELECT FROM like_log WHERE user_id = $1", [cleo.id]);
+  t.equal(rowCount, 0, "the log does not name it any more");
   t.match(await verify(), { code: 0, wrong: 0 });
 });
