@@ -1,4 +1,5 @@
 import type { Feature } from "../../src/feature.ts";
+import { BenchLikes } from "./bench/commands.ts";
 import { forgetLikesJob, rollUpJob } from "./jobs.ts";
 
 export const likes: Feature = {
@@ -7,6 +8,7 @@ export const likes: Feature = {
   requires: ["tickets", "accounts", "graph", "posts"],
   plugin: async (app, context) => (await import("./routes.ts")).likeRoutes(app, context),
   jobs: [rollUpJob, forgetLikesJob],
+  commands: { "bench:likes": BenchLikes },
   on: {
     "post.removed": async (tx, post, context) => (await import("./forget.ts")).forgetLater(tx, context, post),
     "notifications.asked": async (tx, { user_id }, context) =>
