@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash, createHmac } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../context.ts";
 import { type Db, inTransaction, type Tx } from "../db/transaction.ts";
 import { oncePer } from "../log.ts";
 import { viewerOf } from "./auth.ts";
-import { defineError, invalidRequest } from "./errors.ts";
+import { invalidRequest, keyInProgress, keyReused, tooManyKeys } from "./errors.ts";
 import { contentOfJson } from "./fingerprint.ts";
 import {
   type Claim,
@@ -18,28 +19,14 @@ import {
 } from "./idempotency-store.ts";
 import type { App, KeyedRequest } from "./types.ts";
 
-const inProgress = defineError(
-  "IDEMPOTENCY_IN_PROGRESS",
-  409,
-  "The request with this Idempotency-Key is still under way. Send it again shortly.",
-);
-const keyReused = defineError(
-  "IDEMPOTENCY_KEY_REUSED",
-  422,
-  "This Idempotency-Key was used for a request with another body. Give each request a key of its own.",
-);
-const tooManyKeys = defineError(
-  "TOO_MANY_IDEMPOTENCY_KEYS",
-  429,
-  "You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.",
-);
-
 /** Milliseconds between renewals of the claims that are in hand: two may fail before a lease ends. */
 const RENEWAL = 3_000;
 /** Seconds after which to ask how a request that is under way has ended. */
 const RETRY_AFTER = 1;
 /** Seconds until some of an account's keys are likely to be void. */
 const FULL_RETRY_AFTER = 3_600;
+/** Milliseconds that an answer waits until it is stored, or its key given back: not as long as a database that hangs. */
+const PATIENCE = 1_000;
 /** Bytes of an answer that is kept; those of POSTs are some hundreds. */
 const MAX_BODY = 256 * 1024;
 /** About this moment or this sender, and not about what was sent: 401, 408, 425 and 429. */
@@ -74,7 +61,7 @@ export async function keepAnswer(tx: Tx, status: number, body: object | null): P
   }
   if (!(await storeAnswer(tx, claim, { status, body: text, fingerprint }))) {
     keyed.lost = true;
-    throw inProgress({}, { retryAfter: RETRY_AFTER });
+    throw keyInProgress({}, { retryAfter: RETRY_AFTER });
   }
   keyed.kept = text;
 }
@@ -131,7 +118,7 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
       user_id: viewerOf(request).id,
       scope: createHash("sha256").update(scope).digest(),
     });
-    if (found === "running") throw inProgress({}, { retryAfter: RETRY_AFTER });
+    if (found === "running") throw keyInProgress({}, { retryAfter: RETRY_AFTER });
     if (found === "too many") {
       throw tooManyKeys(
         { limit: KEYS_PER_ACCOUNT },
@@ -170,12 +157,10 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
   app.addHook("onSend", (request, reply, payload, done) => {
     const claim = request.idempotency?.claim;
     if (!request.idempotency || !claim || !inHand.delete(claim)) return done(null, payload);
-    settle(db, request.idempotency, claim, { status: reply.statusCode, body: jsonOf(reply, payload) })
+    const settled = settle(db, request.idempotency, claim, { status: reply.statusCode, body: jsonOf(reply, payload) })
       // What was done is done, and its route may be asked again: to withhold the answer would help nobody.
-      .catch((error: unknown) =>
-        request.log.warn({ err: error }, "the answer could not be kept for its Idempotency-Key"),
-      )
-      .then(() => done(null, payload));
+      .catch((error: unknown) => request.log.warn({ err: error }, "no answer is kept for an Idempotency-Key"));
+    void Promise.race([settled, delay(PATIENCE, undefined, { ref: false })]).then(() => done(null, payload));
   });
 }
 
