@@ -97,7 +97,7 @@ t.test("the list of features", async (t) => {
   }
   t.same(
     names.filter((_, index) => features[index]?.core),
-    ["tickets", "accounts", "graph", "media", "avatars", "posts"],
+    ["tickets", "accounts", "idempotency", "graph", "media", "avatars", "posts"],
   );
   t.equal(features.filter(({ authenticate }) => authenticate).length, 1, "one feature says who a token is");
   const jobs = features.flatMap((feature) => feature.jobs ?? []).map(({ name }) => name);

@@ -112,7 +112,9 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
   app.addHook("onRequest", async (request) => {
     const key = keyOf(request);
     if (key === null) return;
-    const path = (request.url.split("?", 1)[0] ?? "").replace(/\/+$/, "");
+    const [address = "", ...query] = request.url.split("?");
+    // The router takes a slash at the end as none.
+    const path = address.replace(/\/$/, "");
     const scope = `${request.method} ${path}\n${key}`;
     const found = await claimKey(db, {
       user_id: viewerOf(request).id,
@@ -127,13 +129,15 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
     }
     const stored = "stored" in found ? found.stored : null;
     const claim = "claim" in found ? found.claim : null;
-    const query = request.url.slice(path.length);
     request.idempotency = {
       replays: stored !== null,
       stored,
       claim,
       // The key, which is kept nowhere, seals it: a hash alone would let a password be guessed by it.
-      sign: (content) => createHmac("sha256", scope).update(`${query}\n${content}`).digest(),
+      sign: (content) =>
+        createHmac("sha256", scope)
+          .update(`${query.join("?")}\n${content}`)
+          .digest(),
       fingerprint: null,
       kept: null,
       lost: false,
