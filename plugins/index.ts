@@ -4,6 +4,7 @@ import { avatars } from "./avatars/plugin.ts";
 import { exports } from "./exports/plugin.ts";
 import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
+import { idempotency } from "./idempotency/plugin.ts";
 import { likes } from "./likes/plugin.ts";
 import { media } from "./media/plugin.ts";
 import { posts } from "./posts/plugin.ts";
@@ -15,6 +16,7 @@ import { tickets } from "./tickets/plugin.ts";
 export const features: readonly Feature[] = [
   tickets,
   accounts,
+  idempotency,
   graph,
   media,
   avatars,

@@ -35,6 +35,7 @@ const PINNED = `
 408 REQUEST_TIMEOUT The request took too long to arrive.
 409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
+409 IDEMPOTENCY_IN_PROGRESS The request with this Idempotency-Key is still under way. Send it again shortly.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.
@@ -46,6 +47,7 @@ const PINNED = `
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.
 422 CANNOT_MUTE_SELF You cannot mute yourself.
 422 EMPTY_FILE {name} is empty.
+422 IDEMPOTENCY_KEY_REUSED This Idempotency-Key was used for a request with another body. Give each request a key of its own.
 422 INVALID_VALUE The request was understood but refused: {reason}.
 422 LINK_INVALID This link is mistyped, used or too old. Ask for another.
 422 MAIL_NOT_CONFIGURED This server sends no mail. Its operator can help, also with a link for a new password.
@@ -59,6 +61,7 @@ const PINNED = `
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
+429 TOO_MANY_IDEMPOTENCY_KEYS You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
 503 SHUTTING_DOWN This server is being stopped. Try again at once.
@@ -99,7 +102,7 @@ t.test("the list of features", async (t) => {
   }
   t.same(
     names.filter((_, index) => features[index]?.core),
-    ["tickets", "accounts", "graph", "media", "avatars", "posts"],
+    ["tickets", "accounts", "idempotency", "graph", "media", "avatars", "posts"],
   );
   t.equal(features.filter(({ authenticate }) => authenticate).length, 1, "one feature says who a token is");
   const jobs = features.flatMap((feature) => feature.jobs ?? []).map(({ name }) => name);
