@@ -56,6 +56,7 @@ const PINNED = `
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
+429 RATE_LIMITED That was too often. Try again in {seconds} s.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
 503 SHUTTING_DOWN This server is being stopped. Try again at once.

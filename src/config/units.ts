@@ -137,16 +137,18 @@ export function size(options: Facts & Range<`${number}${SizeUnit}`>): TSetting<T
 }
 
 /** At most so many in any `window` (milliseconds) of time; 0 of both where nothing is limited. */
-export const Limit = Type.Object({ most: Type.Integer({ minimum: 0 }), window: Type.Integer({ minimum: 0 }) });
-export type Limit = Static<typeof Limit>;
+export type Limit = Static<ReturnType<typeof limitSchema>>;
+
+/** A new one for each setting, which is kept with it. */
+const limitSchema = () => Type.Object({ most: Type.Integer({ minimum: 0 }), window: Type.Integer({ minimum: 0 }) });
 
 /** How long a window may be, in milliseconds: what is told in seconds has to have one. */
 const WINDOW = { minimum: 1_000, maximum: 30 * DURATION_UNITS.d };
 const MOST = 1_000_000_000;
 
 /** How often something may be done. */
-export function limit(facts: Facts): TSetting<typeof Limit> {
-  return setting(Limit, facts, {
+export function limit(facts: Facts): TSetting<ReturnType<typeof limitSchema>> {
+  return setting(limitSchema(), facts, {
     wants: "how often in how long (1s to 30d), such as 30/1h, or 0 for no limit",
     ...limitOf({
       parse: (text) => (/^\d+$/.test(text) && Number(text) <= MOST ? Number(text) : undefined),
@@ -156,8 +158,8 @@ export function limit(facts: Facts): TSetting<typeof Limit> {
 }
 
 /** How many bytes may come. */
-export function sizeLimit(facts: Facts): TSetting<typeof Limit> {
-  return setting(Limit, facts, {
+export function sizeLimit(facts: Facts): TSetting<ReturnType<typeof limitSchema>> {
+  return setting(limitSchema(), facts, {
     wants: "how much in how long (1s to 30d), such as 2gb/1d, or 0 for no limit",
     ...limitOf({ parse: parseSize, format: formatSize }),
   });
