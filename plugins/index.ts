@@ -6,6 +6,7 @@ import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
 import { idempotency } from "./idempotency/plugin.ts";
 import { likes } from "./likes/plugin.ts";
+import { limits } from "./limits/plugin.ts";
 import { media } from "./media/plugin.ts";
 import { posts } from "./posts/plugin.ts";
 import { saves } from "./saves/plugin.ts";
@@ -26,4 +27,5 @@ export const features: readonly Feature[] = [
   saves,
   exports,
   search,
+  limits,
 ];

@@ -61,6 +61,7 @@ const PINNED = `
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
+429 RATE_LIMITED That was too often. Try again in {seconds} s.
 429 TOO_MANY_IDEMPOTENCY_KEYS You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
