@@ -1,4 +1,7 @@
 /** Posts: pictures with a caption, published when they are processed. */
-export { hotPosts } from "./hot-posts.ts";
+export { commentCountOf, likeCountOf } from "./engagement.ts";
+export { hotEngagement } from "./hot-engagement.ts";
+export { type HotPost, hotPosts } from "./hot-posts.ts";
+export { requirePost } from "./posts.ts";
 export { Post, toPost } from "./schemas.ts";
 export { listPublished, type PublishedPosition, postsByIds } from "./store.ts";

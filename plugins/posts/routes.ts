@@ -9,7 +9,7 @@ import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
 import { receiveUpload } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
-import { createPost, editCaption, removePost, requirePost } from "./posts.ts";
+import { createPost, editPost, removePost, requirePost } from "./posts.ts";
 import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
 import { listPublished, postsByIds } from "./store.ts";
 
@@ -86,19 +86,25 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
     "/posts/:id",
     {
       schema: {
-        summary: "Change the caption",
+        summary: "Change the caption, or close and open the comments",
+        description: "What is not named stays.",
         tags,
         params: PostParams,
         body: Type.Object(
-          { caption: Nullable(Type.String({ maxLength: CAPTION_LENGTH })) },
-          { additionalProperties: false },
+          {
+            caption: Type.Optional(Nullable(Type.String({ maxLength: CAPTION_LENGTH }))),
+            comments_closed: Type.Optional(Type.Boolean()),
+          },
+          { additionalProperties: false, minProperties: 1 },
         ),
         response: { 200: Post },
       },
     },
     async (request) => {
       const viewer = viewerOf(request);
-      const post = await editCaption(context, viewer.id, request.params.id, blankToNull(request.body.caption));
+      const { caption, ...others } = request.body;
+      const changes = { ...others, ...(caption === undefined ? {} : { caption: blankToNull(caption) }) };
+      const post = await editPost(context, viewer.id, request.params.id, changes);
       return toPost(post, await mediaUrls(context, viewer.id));
     },
   );
