@@ -1,6 +1,7 @@
 import type { Feature } from "../src/feature.ts";
 import { accounts } from "./accounts/plugin.ts";
 import { avatars } from "./avatars/plugin.ts";
+import { comments } from "./comments/plugin.ts";
 import { exports } from "./exports/plugin.ts";
 import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
@@ -10,4 +11,15 @@ import { search } from "./search/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
 /** Every feature of the program, each after those that it requires. */
-export const features: readonly Feature[] = [tickets, accounts, graph, media, avatars, posts, feed, exports, search];
+export const features: readonly Feature[] = [
+  tickets,
+  accounts,
+  graph,
+  media,
+  avatars,
+  posts,
+  comments,
+  feed,
+  exports,
+  search,
+];

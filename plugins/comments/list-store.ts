@@ -97,7 +97,9 @@ export async function findComment(db: Db, viewerId: string, id: string): Promise
     LEFT JOIN users AS parent_author ON parent_author.id = parent.user_id
     WHERE comments.id = ${id} AND comments.removed_at IS NULL
       AND ${mayBeSeenBy(viewerId, "owner")} AND ${mayBeListedFor(viewerId, "author")}
-      AND (parent.id IS NULL OR (parent.removed_at IS NULL AND ${mayBeListedFor(viewerId, "parent_author")}))`.execute(db);
+      AND (parent.id IS NULL OR (parent.removed_at IS NULL AND ${mayBeListedFor(viewerId, "parent_author")}))`.execute(
+    db,
+  );
   return rows[0];
 }
 

@@ -3,7 +3,7 @@ import { Nullable } from "../../src/http/paging.ts";
 import { toUser, User } from "../accounts/index.ts";
 import { Entity, showEntities } from "../entities/index.ts";
 import type { MediaUrls } from "../tickets/index.ts";
-import type { CommentRow } from "./store.ts";
+import type { CommentRow } from "./list-store.ts";
 
 /** Code points that a comment may have. */
 export const COMMENT_LENGTH = 2200;

@@ -89,11 +89,7 @@ export async function countReply(tx: Tx, parentId: string): Promise<string | und
 }
 
 export async function uncountReply(tx: Tx, parentId: string): Promise<void> {
-  await tx
-    .updateTable("comments")
-    .set({ reply_count: sql`reply_count - 1` })
-    .where("id", "=", parentId)
-    .execute();
+  await tx.updateTable("comments").set({ reply_count: sql`reply_count - 1` }).where("id", "=", parentId).execute();
 }
 
 /** @returns when it was written. Behind the lock of `countComment`, so later ones of that post have later times. */
@@ -151,11 +147,7 @@ export async function lockSomeOfPost(tx: Tx, postId: string, limit: number): Pro
 }
 
 export async function markRemoved(tx: Tx, id: string): Promise<void> {
-  await tx
-    .updateTable("comments")
-    .set({ removed_at: sql`coalesce(removed_at, now())` })
-    .where("id", "=", id)
-    .execute();
+  await tx.updateTable("comments").set({ removed_at: sql`coalesce(removed_at, now())` }).where("id", "=", id).execute();
 }
 
 /** They are locked, have no replies left, and few likes. */
@@ -207,4 +199,21 @@ export async function unfinishedRemovals(db: Db, limit: number): Promise<{ comme
 export async function someWrittenBy(db: Db, userId: string, limit: number): Promise<string[]> {
   const rows = await db.selectFrom("comments").select("id").where("user_id", "=", userId).limit(limit).execute();
   return rows.map(({ id }) => id);
+}
+
+/** What was found wrong of a counter. Its row is locked as its writers lock it. */
+export async function setCommentCount(tx: Tx, postId: string, comment_count: number): Promise<void> {
+  await tx
+    .insertInto("comment_counts")
+    .values({ post_id: postId, comment_count })
+    .onConflict((conflict) => conflict.column("post_id").doUpdateSet({ comment_count }))
+    .execute();
+}
+
+export async function setReplyCount(tx: Tx, id: string, reply_count: number): Promise<void> {
+  await tx.updateTable("comments").set({ reply_count }).where("id", "=", id).execute();
+}
+
+export async function setLikeCount(tx: Tx, id: string, like_count: number): Promise<void> {
+  await tx.updateTable("comments").set({ like_count }).where("id", "=", id).execute();
 }

@@ -6,10 +6,7 @@ import { keptComments, keptLikes } from "./list-store.ts";
 const PAGE = 500;
 
 /** comments.json, what one has written; and comment_likes.json, the ids of comments that one likes. */
-export async function* commentsTakeout(
-  { db }: Pick<Context, "db">,
-  userId: string,
-): AsyncGenerator<TakeoutEntry> {
+export async function* commentsTakeout({ db }: Pick<Context, "db">, userId: string): AsyncGenerator<TakeoutEntry> {
   const pages = async function* <Row>(read: (after: string) => Promise<Row[]>, idOf: (row: Row) => string) {
     for (let after: string | undefined = NIL; after !== undefined; ) {
       const page: Row[] = await read(after);

@@ -1,5 +1,6 @@
 /** Posts: pictures with a caption, published when they are processed. */
 export { commentCountOf, likeCountOf } from "./engagement.ts";
+export { postNotFound } from "./errors.ts";
 export { hotEngagement } from "./hot-engagement.ts";
 export { type HotPost, hotPosts } from "./hot-posts.ts";
 export { requirePost } from "./posts.ts";
