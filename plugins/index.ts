@@ -8,6 +8,7 @@ import { graph } from "./graph/plugin.ts";
 import { media } from "./media/plugin.ts";
 import { posts } from "./posts/plugin.ts";
 import { search } from "./search/plugin.ts";
+import { tags } from "./tags/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
 /** Every feature of the program, each after those that it requires. */
@@ -22,4 +23,5 @@ export const features: readonly Feature[] = [
   feed,
   exports,
   search,
+  tags,
 ];
