@@ -19,9 +19,9 @@ export const features: readonly Feature[] = [
   media,
   avatars,
   posts,
-  comments,
   feed,
   exports,
   search,
+  comments,
   tags,
 ];
