@@ -61,8 +61,8 @@ const PINNED = `
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.
-422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TAG_SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a hashtag.
+422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TOO_MANY_HASHTAGS A text may have {limit} hashtags at most; take some out.
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
