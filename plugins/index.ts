@@ -5,9 +5,21 @@ import { exports } from "./exports/plugin.ts";
 import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
 import { media } from "./media/plugin.ts";
+import { notifications } from "./notifications/plugin.ts";
 import { posts } from "./posts/plugin.ts";
 import { search } from "./search/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
 /** Every feature of the program, each after those that it requires. */
-export const features: readonly Feature[] = [tickets, accounts, graph, media, avatars, posts, feed, exports, search];
+export const features: readonly Feature[] = [
+  tickets,
+  accounts,
+  graph,
+  media,
+  avatars,
+  posts,
+  feed,
+  exports,
+  search,
+  notifications,
+];
