@@ -12,6 +12,8 @@ follow_requests.json       who asks to follow you
 sent_follow_requests.json  whom you ask
 blocks.json                whom you block
 mutes.json                 whom you have muted
+notifications.json         what you were told in the last 90 days
+notification_preferences.json  what you want to be told
 posts.json                 your posts, with their captions and the names of their pictures
 media/                     the pictures of your posts as you uploaded them, a folder a post
 missing.txt                only if something could not be found: what

@@ -96,6 +96,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "following.json",
         "mutes.json",
       ],
+      ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "sent_follow_requests.json", "sessions.json"],
       ...[
         `media/${first.id}/1.jpg`,
