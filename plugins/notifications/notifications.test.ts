@@ -20,7 +20,7 @@ const db = openDb(t, database.url);
 const PEOPLE = 4;
 /** Who wrote which post. */
 const AUTHORS = [0, 1, 2];
-const RUNS = Number(process.env.TINTYPE_TEST_NOTIFICATION_RUNS ?? 25);
+const RUNS = Number(process.env.TINTYPE_TEST_NOTIFICATION_RUNS ?? 8);
 
 const people = Array.from({ length: PEOPLE }, () => newId());
 await db
@@ -139,11 +139,11 @@ async function shownTo(ids: Ids, who: number, size: number): Promise<ShownNotifi
   }
 }
 
-async function check(ids: Ids, model: NotificationModel): Promise<number> {
+async function check(ids: Ids, model: NotificationModel, pages: readonly number[]): Promise<number> {
   let seen = 0;
   for (const who of people.keys()) {
     const expected = model.list(who);
-    for (const size of [100, 2]) {
+    for (const size of pages) {
       const shown = await shownTo(ids, who, size);
       if (!isDeepStrictEqual(shown, expected))
         throw new Error(`person ${who}, pages of ${size}:\n${inspect(shown)}\ninstead of\n${inspect(expected)}`);
@@ -168,9 +168,9 @@ t.test("whatever several people do, each is shown what the model says", async (t
         const model = new NotificationModel(PEOPLE, AUTHORS);
         for (const [n, step] of steps.entries()) {
           await play(ids, model, step);
-          if (n % pause === pause - 1) seen += await check(ids, model);
+          if (n % pause === pause - 1) seen += await check(ids, model, [100]);
         }
-        await check(ids, model);
+        await check(ids, model, [100, 2, 1]);
       },
     ),
     { numRuns: RUNS },
