@@ -5,7 +5,7 @@ import { picture } from "../support/pictures.ts";
 import { run, temporaryFolder } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
 
-const CORE = "tickets,accounts,graph,media,avatars,posts";
+const CORE = "tickets,accounts,idempotency,graph,media,avatars,posts";
 
 t.test("a feature that is left out leaves no route and no trace", async (t) => {
   const [full, lean] = await Promise.all([startService(t), startService(t, { TINTYPE_FEATURES: CORE })]);
@@ -21,7 +21,7 @@ t.test("a feature that is left out leaves no route and no trace", async (t) => {
 
   const routes = async ({ server }: typeof full) => (await server.client.request("GET", "/openapi.json")).body;
   const [everything, rest] = [await routes(full), await routes(lean)];
-  const optional = /\/feed|\/search|\/suggestions|\/export/;
+  const optional = /\/feed|\/search|\/suggestions|\/export|\/comments|\/tags/;
   const paths = Object.keys(everything.paths).sort();
   t.ok(paths.some((path) => optional.test(path)));
   const others = paths.filter((path) => !optional.test(path));
