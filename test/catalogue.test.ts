@@ -31,6 +31,7 @@ const PINNED = `
 404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
 404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
 404 MEDIA_NOT_FOUND There is no such picture.
+404 NOTIFICATION_NOT_FOUND You have no such notification.
 404 POST_NOT_FOUND There is no such post.
 404 ROUTE_NOT_FOUND There is no {method} {path}.
 404 SESSION_NOT_FOUND You have no such session.
@@ -61,8 +62,8 @@ const PINNED = `
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.
-422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TAG_SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a hashtag.
+422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TOO_MANY_HASHTAGS A text may have {limit} hashtags at most; take some out.
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
