@@ -4,9 +4,13 @@ import { avatars } from "./avatars/plugin.ts";
 import { exports } from "./exports/plugin.ts";
 import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
+import { idempotency } from "./idempotency/plugin.ts";
+import { likes } from "./likes/plugin.ts";
+import { limits } from "./limits/plugin.ts";
 import { media } from "./media/plugin.ts";
 import { notifications } from "./notifications/plugin.ts";
 import { posts } from "./posts/plugin.ts";
+import { saves } from "./saves/plugin.ts";
 import { search } from "./search/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
@@ -14,12 +18,16 @@ import { tickets } from "./tickets/plugin.ts";
 export const features: readonly Feature[] = [
   tickets,
   accounts,
+  idempotency,
   graph,
   media,
   avatars,
   posts,
   feed,
+  likes,
+  saves,
   exports,
   search,
+  limits,
   notifications,
 ];

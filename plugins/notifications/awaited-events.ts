@@ -1,12 +1,6 @@
-/** Events of likes and comments. */
+/** Events of comments. */
 declare module "../../src/events.ts" {
   interface Events {
-    "likes.rolled_up": {
-      post_id: string;
-      author_id: string;
-      liked: { user_id: string; at: Date }[];
-      unliked: string[];
-    };
     "comment.created": {
       comment_id: string;
       post_id: string;

@@ -43,12 +43,16 @@ interface Owner {
   ticket: string;
 }
 
+/** What owners have, and nobody else. */
+const COLLECTION = "collection";
+
 let owners = 0;
 
 /** A new account to which each guest is what their role says. */
 async function makeOwner(privacy: Privacy): Promise<Owner> {
   const owner = await client.register(`owner${String(owners++).padStart(3, "0")}`);
   const post = await publish(owner, [photo]);
+  await owner.request("POST", `/posts/${post.id}/save`, { json: { collection: COLLECTION } });
   await beginExport(owner);
   const act = async (who: SignedIn, method: string, path: string, options = {}) => {
     const { status, bytes } = await who.request(method, path, options);
@@ -96,6 +100,7 @@ function pathOf(route: string, owner: Owner | null): string {
   return (route.split(" ")[1] ?? "")
     .replace("{username}", username)
     .replace("{id}", id ?? NOTHING)
+    .replace("{name}", owner === null ? "no-such-collection" : COLLECTION)
     .replace("{medium}", owner?.mediumId ?? NOTHING)
     .replace("{file}", "large.webp");
 }
@@ -104,7 +109,8 @@ async function ask(route: string, role: Role, owner: Owner, asked: string): Prom
   // Whoever is not the owner can only guess.
   const path = role === "owner" ? asked : asked.replace(/^(\/exports\/.*\/).*/, `$1${GUESS}`);
   const [method = ""] = route.split(" ");
-  const options = method === "PATCH" ? { json: { caption: "changed" } } : {};
+  const changes = route.includes("/collections/") ? { name: "changed" } : { caption: "changed" };
+  const options = method === "PATCH" ? { json: changes } : {};
   if (path.startsWith("/media/")) {
     // As an <img> does it: without a token, but everybody with their own ticket.
     const ticket = role === "owner" ? owner.ticket : role === "anonymous" ? "" : guestOf(role).ticket;
