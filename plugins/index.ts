@@ -1,6 +1,7 @@
 import type { Feature } from "../src/feature.ts";
 import { accounts } from "./accounts/plugin.ts";
 import { avatars } from "./avatars/plugin.ts";
+import { comments } from "./comments/plugin.ts";
 import { exports } from "./exports/plugin.ts";
 import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
@@ -12,6 +13,7 @@ import { notifications } from "./notifications/plugin.ts";
 import { posts } from "./posts/plugin.ts";
 import { saves } from "./saves/plugin.ts";
 import { search } from "./search/plugin.ts";
+import { tags } from "./tags/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
 /** Every feature of the program, each after those that it requires. */
@@ -25,7 +27,9 @@ export const features: readonly Feature[] = [
   posts,
   feed,
   likes,
+  comments,
   saves,
+  tags,
   exports,
   search,
   limits,

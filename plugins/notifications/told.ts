@@ -1,7 +1,6 @@
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { Events } from "../../src/events.ts";
-import "./awaited-events.ts";
 import {
   appendCommentRemovals,
   appendNews,
