@@ -5,8 +5,12 @@ import { comments } from "./comments/plugin.ts";
 import { exports } from "./exports/plugin.ts";
 import { feed } from "./feed/plugin.ts";
 import { graph } from "./graph/plugin.ts";
+import { idempotency } from "./idempotency/plugin.ts";
+import { likes } from "./likes/plugin.ts";
+import { limits } from "./limits/plugin.ts";
 import { media } from "./media/plugin.ts";
 import { posts } from "./posts/plugin.ts";
+import { saves } from "./saves/plugin.ts";
 import { search } from "./search/plugin.ts";
 import { tags } from "./tags/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
@@ -15,13 +19,17 @@ import { tickets } from "./tickets/plugin.ts";
 export const features: readonly Feature[] = [
   tickets,
   accounts,
+  idempotency,
   graph,
   media,
   avatars,
   posts,
   feed,
+  likes,
+  comments,
+  saves,
+  tags,
   exports,
   search,
-  comments,
-  tags,
+  limits,
 ];

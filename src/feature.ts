@@ -29,6 +29,11 @@ export interface Feature {
   plugin?: (app: App, context: Context) => Promise<void>;
   /** Its routes outside of /api/v1. */
   rootPlugin?: (app: App, context: Context) => Promise<void>;
+  /**
+   * Its hooks on the routes of all features, which are called behind the authentication. It is given the scope of those
+   * below /api/v1 and then that of the others.
+   */
+  guard?: (app: App, context: Context) => Promise<void>;
   /** Says who a bearer token is; exactly one feature does. */
   authenticate?: (context: Context, token: string) => Promise<Viewer | null>;
   jobs?: readonly Job<Context>[];

@@ -13,6 +13,9 @@ sent_follow_requests.json  whom you ask
 blocks.json                whom you block
 mutes.json                 whom you have muted
 posts.json                 your posts, with their captions and the names of their pictures
+likes.json                 which posts you like
+saved.json                 which posts you have saved, and in which collections they are
+collections.json           the names of your collections
 media/                     the pictures of your posts as you uploaded them, a folder a post
 missing.txt                only if something could not be found: what
 

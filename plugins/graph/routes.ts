@@ -3,7 +3,7 @@ import type { TSchema } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
-import type { App } from "../../src/http/types.ts";
+import type { App, LimitName } from "../../src/http/types.ts";
 import { UserParams, userNotFound } from "../accounts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { approve, block, deny, follow, mute, removeFollower, requireSeen, unblock, unfollow, unmute } from "./graph.ts";
@@ -18,6 +18,7 @@ interface Change {
   path: string;
   summary: string;
   description?: string;
+  limit?: LimitName;
   answer: TSchema;
   change(context: Context, viewerId: string, username: string): Promise<object>;
 }
@@ -29,15 +30,16 @@ const CHANGES: readonly Change[] = [
     method: "POST",
     path: "/users/:username/follow",
     summary: "Follow a public account, or ask a private one",
+    limit: "follow",
     answer: FollowAnswer,
-    change: async (...who) => ({ status: await follow(...who) }),
+    change: follow,
   },
   {
     method: "DELETE",
     path: "/users/:username/follow",
     summary: "Unfollow, or withdraw the request",
     answer: FollowAnswer,
-    change: async (...who) => ({ status: await unfollow(...who) }),
+    change: unfollow,
   },
   {
     method: "POST",
@@ -45,7 +47,7 @@ const CHANGES: readonly Change[] = [
     summary: "Let somebody follow who asks to",
     description: OF_THE_OTHER,
     answer: FollowAnswer,
-    change: async (...who) => ({ status: await approve(...who) }),
+    change: approve,
   },
   {
     method: "POST",
@@ -53,7 +55,7 @@ const CHANGES: readonly Change[] = [
     summary: "Refuse a request to follow; the other is not told",
     description: OF_THE_OTHER,
     answer: FollowAnswer,
-    change: async (...who) => ({ status: await deny(...who) }),
+    change: deny,
   },
   {
     method: "DELETE",
@@ -61,35 +63,35 @@ const CHANGES: readonly Change[] = [
     summary: "Take a follower, or a request, away; the other is not told",
     description: OF_THE_OTHER,
     answer: FollowAnswer,
-    change: async (...who) => ({ status: await removeFollower(...who) }),
+    change: removeFollower,
   },
   {
     method: "POST",
     path: "/users/:username/block",
     summary: "Block: ends follows and requests both ways, and hides each from the other",
     answer: BlockAnswer,
-    change: async (...who) => ({ blocking: await block(...who) }),
+    change: block,
   },
   {
     method: "DELETE",
     path: "/users/:username/block",
     summary: "Unblock; what the block has ended stays ended",
     answer: BlockAnswer,
-    change: async (...who) => ({ blocking: await unblock(...who) }),
+    change: unblock,
   },
   {
     method: "POST",
     path: "/users/:username/mute",
     summary: "Mute: keeps an account's posts out of the feed; the other is not told",
     answer: MuteAnswer,
-    change: async (...who) => ({ muting: await mute(...who) }),
+    change: mute,
   },
   {
     method: "DELETE",
     path: "/users/:username/mute",
     summary: "Unmute",
     answer: MuteAnswer,
-    change: async (...who) => ({ muting: await unmute(...who) }),
+    change: unmute,
   },
 ];
 
@@ -112,10 +114,11 @@ export async function graphRoutes(app: App, context: Context): Promise<void> {
     },
   );
 
-  for (const { method, path, summary, description, answer, change } of CHANGES) {
+  for (const { method, path, summary, description, limit, answer, change } of CHANGES) {
     app.route({
       method,
       url: path,
+      config: limit === undefined ? {} : { limit },
       schema: {
         summary,
         ...(description === undefined ? {} : { description }),

@@ -3,6 +3,8 @@ export { commentCountOf, likeCountOf } from "./engagement.ts";
 export { postNotFound } from "./errors.ts";
 export { hotEngagement } from "./hot-engagement.ts";
 export { type HotPost, hotPosts } from "./hot-posts.ts";
+export { forgetDelay, forgetPost, leftoverCounter } from "./leftovers.ts";
 export { requirePost } from "./posts.ts";
 export { Post, toPost } from "./schemas.ts";
+export { seenPost } from "./seen.ts";
 export { listPublished, type PublishedPosition, postsByIds } from "./store.ts";

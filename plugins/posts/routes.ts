@@ -7,7 +7,7 @@ import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/ht
 import type { App } from "../../src/http/types.ts";
 import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
-import { receiveUpload } from "../media/index.ts";
+import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { createPost, editPost, removePost, requirePost } from "./posts.ts";
 import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
@@ -27,11 +27,18 @@ const PostForm = Type.Object({
 export async function postRoutes(app: App, context: Context): Promise<void> {
   const { config, db } = context;
   await app.register(multipart);
+  const rules: UploadRules = {
+    pictures: { field: "media", max: MAX_MEDIA },
+    fields: {
+      caption: { times: 1, maxLength: CAPTION_LENGTH },
+      alt_text: { times: MAX_MEDIA, maxLength: ALT_TEXT_LENGTH },
+    },
+  };
 
   app.post(
     "/posts",
     {
-      config: { form: PostForm },
+      config: { form: PostForm, limit: ["post", "upload"], largestBody: largestUpload(config, rules) },
       schema: {
         summary: "Post 1 to 10 pictures",
         description:
@@ -41,23 +48,17 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request, reply) => {
-      const upload = await receiveUpload(request, context, {
-        pictures: { field: "media", max: MAX_MEDIA },
-        fields: {
-          caption: { times: 1, maxLength: CAPTION_LENGTH },
-          alt_text: { times: MAX_MEDIA, maxLength: ALT_TEXT_LENGTH },
-        },
-      });
+      const upload = await receiveUpload(request, context, rules);
       try {
         const altTexts = (upload.fields.get("alt_text") ?? []).map(blankToNull);
         if (altTexts.length > upload.pictures.length)
           throw invalidRequest({ reason: "there are more alt_texts than media" });
-        const postId = await createPost(context, viewerOf(request).id, {
+        const answer = await createPost(context, viewerOf(request).id, {
           pictures: upload.pictures,
           caption: blankToNull(upload.fields.get("caption")?.[0]),
           altTexts,
         });
-        return await reply.code(202).send({ post_id: postId, status: "processing" as const });
+        return await reply.code(202).send(answer);
       } finally {
         await upload.discard();
       }

@@ -61,6 +61,20 @@ PATCH  /posts/{id}                    private  200   403      404       404     
                                       public   200   403      -         403      404     404      401       401
 DELETE /posts/{id}                    private  204   403      404       404      404     404      401       401
                                       public   204   403      -         403      404     404      401       401
+POST   /posts/{id}/like               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /posts/{id}/like               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+GET    /posts/{id}/likes              private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+POST   /posts/{id}/save               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /posts/{id}/save               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+PATCH  /me/collections/{name}         private  200   404      404       404      404     404      401       401
+                                      public   200   404      -         404      404     404      401       401
+DELETE /me/collections/{name}         private  204   404      404       404      404     404      401       401
+                                      public   204   404      -         404      404     404      401       401
 GET    /posts/{id}/comments           private  200   200      404       404      404     404      401       401
                                       public   200   200      -         200      404     404      401       401
 POST   /posts/{id}/comments           private  201   201      404       404      404     404      401       401

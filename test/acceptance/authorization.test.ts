@@ -49,12 +49,16 @@ interface Owner {
   ticket: string;
 }
 
+/** What owners have, and nobody else. */
+const COLLECTION = "collection";
+
 let owners = 0;
 
 /** A new account to which each guest is what their role says. */
 async function makeOwner(privacy: Privacy): Promise<Owner> {
   const owner = await client.register(`owner${String(owners++).padStart(3, "0")}`);
   const post = await publish(owner, [photo]);
+  await owner.request("POST", `/posts/${post.id}/save`, { json: { collection: COLLECTION } });
   await beginExport(owner);
   const act = async (who: SignedIn, method: string, path: string, options = {}) => {
     const { status, bytes } = await who.request(method, path, options);
@@ -112,16 +116,24 @@ function pathOf(route: string, owner: Owner | null): string {
     .replace("{tag}", "sunset")
     .replace("{username}", username)
     .replace("{id}", id ?? NOTHING)
+    .replace("{name}", owner === null ? "no-such-collection" : COLLECTION)
     .replace("{medium}", owner?.mediumId ?? NOTHING)
     .replace("{file}", "large.webp");
+}
+
+/** What a route is sent. */
+function bodyOf(route: string): object | null {
+  if (route === "PATCH /me/collections/{name}") return { name: "changed" };
+  if (route.startsWith("PATCH ")) return { caption: "changed" };
+  return route === "POST /posts/{id}/comments" ? { text: "a comment" } : null;
 }
 
 async function ask(route: string, role: Role, owner: Owner, asked: string): Promise<Answer> {
   // Whoever is not the owner can only guess.
   const path = role === "owner" ? asked : asked.replace(/^(\/exports\/.*\/).*/, `$1${GUESS}`);
   const [method = ""] = route.split(" ");
-  const json = method === "PATCH" ? { caption: "changed" } : { text: "a comment" };
-  const options = method === "PATCH" || route === "POST /posts/{id}/comments" ? { json } : {};
+  const sent = bodyOf(route);
+  const options = sent === null ? {} : { json: sent };
   if (path.startsWith("/media/")) {
     // As an <img> does it: without a token, but everybody with their own ticket.
     const ticket = role === "owner" ? owner.ticket : role === "anonymous" ? "" : guestOf(role).ticket;

@@ -5,7 +5,7 @@ import { picture } from "../support/pictures.ts";
 import { run, temporaryFolder } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
 
-const CORE = "tickets,accounts,graph,media,avatars,posts";
+const CORE = "tickets,accounts,idempotency,graph,media,avatars,posts";
 
 t.test("a feature that is left out leaves no route and no trace", async (t) => {
   const [full, lean] = await Promise.all([startService(t), startService(t, { TINTYPE_FEATURES: CORE })]);
