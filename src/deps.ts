@@ -5,7 +5,7 @@ import type { Config } from "./config/schema.ts";
 import type { Context } from "./context.ts";
 import { makeDataDir } from "./data-dir.ts";
 import { openBulkhead } from "./db/bulkhead.ts";
-import { type Database, openDatabase, type Role } from "./db/database.ts";
+import { type Database, listenerName, openDatabase, type Role } from "./db/database.ts";
 import { assertSchemaServes, migrate } from "./db/migrator.ts";
 import { openFilesystemStore } from "./drivers/media/filesystem.ts";
 import { migratingStore } from "./drivers/media/migrating.ts";
@@ -54,7 +54,7 @@ export async function openDeps(options: {
     opened.push(queue.close);
     await assertQueuesThere(queue, allFeatures);
     const { notices, listen } = createNotices();
-    if (role !== "command") opened.push(listen(database.connection, log));
+    if (role !== "command") opened.push(listen({ ...database.connection, application_name: listenerName(role) }, log));
     const bulkhead = openBulkhead(database.connection, { max: config.feed.pool_max, log });
     opened.push(bulkhead.close);
     const redis = await openRedis({ config, log, db: database.db, notices, role });

@@ -1,9 +1,10 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { sql } from "kysely";
 import type { Logger } from "pino";
 import type { Config } from "./config/schema.ts";
 import { formatSize } from "./config/units.ts";
-import { type Database, describe, openDatabase } from "./db/database.ts";
+import { type Database, describe, listenerName, openDatabase } from "./db/database.ts";
 import { inspectEmbeddedPostgres } from "./db/embedded.ts";
 import { migrationStatus } from "./db/migrator.ts";
 import type { Db } from "./db/transaction.ts";
@@ -89,6 +90,7 @@ export async function examine(options: {
     const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null).length;
     await check("schema", false, async () => examineSchema(missing, embedded !== null));
     if (missing === 0) await check("jobs", false, () => examineJobs(db));
+    if (redis === null && config.limits.enabled) await check("limits", false, () => examineLimits(db));
   }
   await database?.close();
   return checks;
@@ -184,6 +186,20 @@ async function examineJobs(db: Db): Promise<Outcome> {
   if (oldest > LONG_WAIT) return { message, warning: `${message}; is a worker running?` };
   if (failed > 0) return { message, warning: `${message}; see \`tintype jobs list --failed\`` };
   return { message };
+}
+
+/** Without Redis what one server counts no other knows. */
+async function examineLimits(db: Db): Promise<Outcome> {
+  const { rows } = await sql<{ servers: number }>`
+    SELECT count(*)::int AS servers FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = ${listenerName("serve")}`.execute(db);
+  const servers = rows[0]?.servers ?? 0;
+  const message = "kept by each server for itself";
+  if (servers < 2) return { message };
+  return {
+    message,
+    warning: `${servers} servers share this database, and each keeps the limits for itself, so ${servers} times as much is let in; give them a Redis (TINTYPE_REDIS_URL)`,
+  };
 }
 
 async function attempt(name: string, dependency: boolean, work: () => Promise<Outcome>): Promise<Check> {

@@ -1,5 +1,6 @@
 import type { Command } from "@oclif/core";
 import type { Context } from "./context.ts";
+import type { Counter } from "./counters.ts";
 import type { Db } from "./db/transaction.ts";
 import { ConfigError } from "./errors.ts";
 import type { EventHandlers } from "./events.ts";
@@ -28,6 +29,11 @@ export interface Feature {
   plugin?: (app: App, context: Context) => Promise<void>;
   /** Its routes outside of /api/v1. */
   rootPlugin?: (app: App, context: Context) => Promise<void>;
+  /**
+   * Its hooks on the routes of all features, which are called behind the authentication. It is given the scope of those
+   * below /api/v1 and then that of the others.
+   */
+  guard?: (app: App, context: Context) => Promise<void>;
   /** Says who a bearer token is; exactly one feature does. */
   authenticate?: (context: Context, token: string) => Promise<Viewer | null>;
   jobs?: readonly Job<Context>[];
@@ -51,6 +57,8 @@ export interface Feature {
    * What only saves work, or is soon gone, may be left out. Asked of every feature.
    */
   objects?: (db: Db) => AsyncIterable<KnownObject>;
+  /** The counters that it keeps, for `counters verify`. Asked of every feature. */
+  counters?: () => Promise<readonly Counter[]>;
   /** Its tables whose rows are of no use without objects that `objects` leaves out. No other table may refer to them. */
   passing?: readonly string[];
 }

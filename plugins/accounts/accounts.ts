@@ -54,7 +54,7 @@ export async function registerAndSignIn(
 ): Promise<{ account: AccountRow; token: string }> {
   return registering(context, form, async (tx, account) => ({
     account,
-    token: await startSession(tx, account.id, origin),
+    token: await startSession(tx, context, account.id, origin),
   }));
 }
 

@@ -66,21 +66,25 @@ export async function requestPasswordReset(
   );
 }
 
-/** Sets a new password by a link; all sessions end. @throws 422 for a link that is not good any more. */
+/**
+ * Sets a new password by a link; all sessions end.
+ * @param address from where.
+ * @throws 422 for a link that is not good any more.
+ */
 export async function resetPassword(
   { db, emit, notices }: Pick<Context, "db" | "emit" | "notices">,
-  token: string,
-  newPassword: string,
+  { token, new_password, address }: { token: string; new_password: string; address: string },
 ): Promise<void> {
   // Asked first, because hashing costs more than anybody without a link may spend.
   const userId = await requireLink(db, "password_reset", token);
-  const password_hash = await hashPassword(newPassword);
+  const password_hash = await hashPassword(new_password);
   await forgettingSessions(notices, userId, () =>
     inTransaction(db, async (tx) => {
       const { id } = await redeemLink(tx, "password_reset", token);
       await updateAccount(tx, id, { password_hash });
       await endSessions(tx, { notices }, id);
       await emit(tx, "account.password_changed", { user_id: id });
+      await emit(tx, "account.owner_came", { user_id: id, address });
     }),
   );
 }

@@ -10,6 +10,7 @@ export {
   accountById,
   addToCounter,
   addToCounters,
+  byLogin,
   lockAccounts,
   USER_COLUMNS,
   type UserRow,

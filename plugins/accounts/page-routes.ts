@@ -51,12 +51,12 @@ export async function pageRoutes(app: App, context: Context): Promise<void> {
     },
   );
 
-  app.post("/account/reset-password", { schema: { hide: true, body: Fields } }, async ({ body }, reply) => {
+  app.post("/account/reset-password", { schema: { hide: true, body: Fields } }, async ({ body, ip }, reply) => {
     const { token = "", new_password = "" } = body;
     const form = newPasswordForm(token);
     const refused = await refusalOf(async () => {
       const right = valid(NewPasswordForm, { token, new_password });
-      await resetPassword(context, right.token, right.new_password);
+      await resetPassword(context, { ...right, address: ip });
     });
     if (refused) return sendRefusal(reply, refused, { title: "Choose a new password", form });
     return sendPage(reply, {
@@ -88,20 +88,24 @@ export async function pageRoutes(app: App, context: Context): Promise<void> {
     },
   );
 
-  app.post("/account/register", { schema: { hide: true, body: Fields } }, async ({ body }, reply) => {
-    const { username = "", email = "", password = "", invite_code = "" } = body;
-    const refused = await refusalOf(async () => {
-      await register(context, valid(RegistrationForm, { username, email, password, invite_code }));
-    });
-    if (refused) {
-      const form = registrationForm(config, { username, email, invite_code });
-      return sendRefusal(reply, refused, { title: "Make an account", form });
-    }
-    return sendPage(reply.code(201), {
-      title: "Your account is made",
-      text: [`Sign in as ${username.toLowerCase()} in your app. Its server is ${config.public_url}`],
-    });
-  });
+  app.post(
+    "/account/register",
+    { config: { limit: "registration" }, schema: { hide: true, body: Fields } },
+    async ({ body }, reply) => {
+      const { username = "", email = "", password = "", invite_code = "" } = body;
+      const refused = await refusalOf(async () => {
+        await register(context, valid(RegistrationForm, { username, email, password, invite_code }));
+      });
+      if (refused) {
+        const form = registrationForm(config, { username, email, invite_code });
+        return sendRefusal(reply, refused, { title: "Make an account", form });
+      }
+      return sendPage(reply.code(201), {
+        title: "Your account is made",
+        text: [`Sign in as ${username.toLowerCase()} in your app. Its server is ${config.public_url}`],
+      });
+    },
+  );
 }
 
 function newPasswordForm(token: string): Form {

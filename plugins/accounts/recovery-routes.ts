@@ -49,7 +49,7 @@ export function recoveryRoutes(app: App, context: Context): void {
   app.post(
     "/auth/password/reset",
     {
-      config: { public: true },
+      config: { public: true, limit: "recovery" },
       schema: {
         summary: "Have a link mailed that sets a new password",
         description: `The answer does not tell whether there is such an account. ${ONE_A_MINUTE}`,
@@ -77,7 +77,7 @@ export function recoveryRoutes(app: App, context: Context): void {
       },
     },
     async (request, reply) => {
-      await resetPassword(context, request.body.token, request.body.new_password);
+      await resetPassword(context, { ...request.body, address: request.ip });
       return reply.code(204).send(null);
     },
   );

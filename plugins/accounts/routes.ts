@@ -24,7 +24,7 @@ export async function accountRoutes(app: App, context: Context): Promise<void> {
   app.post(
     "/auth/register",
     {
-      config: { public: true },
+      config: { public: true, limit: "registration" },
       schema: {
         summary: "Make an account and sign in",
         tags,
@@ -41,7 +41,7 @@ export async function accountRoutes(app: App, context: Context): Promise<void> {
   app.post(
     "/auth/login",
     {
-      config: { public: true },
+      config: { public: true, limit: "login" },
       schema: {
         summary: "Sign in by name or email",
         tags,
@@ -96,6 +96,7 @@ export async function accountRoutes(app: App, context: Context): Promise<void> {
   app.delete(
     "/me",
     {
+      config: { limit: "password" },
       schema: {
         summary: "Delete one's account, for good",
         description: "It is there for nobody from now on; what it left is removed in the background.",

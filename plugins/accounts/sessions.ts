@@ -9,6 +9,13 @@ import { deleteSession, deleteSessions, insertSession, sessionByToken } from "./
 import { type AccountRow, credentialsByLogin, holdAccount } from "./store.ts";
 import { hashToken, newToken } from "./tokens.ts";
 
+declare module "../../src/events.ts" {
+  interface Events {
+    /** Whoever was at `address` has shown to be the owner: by the password, or by a link that was mailed. */
+    "account.owner_came": { user_id: string; address: string };
+  }
+}
+
 /** Where a session comes from, shown to its owner. */
 export interface Origin {
   address: string;
@@ -20,10 +27,11 @@ export interface Origin {
  * told only to whoever has its password.
  */
 export async function logIn(
-  { db }: Pick<Context, "db">,
+  context: Pick<Context, "db" | "emit">,
   credentials: { login: string; password: string },
   origin: Origin,
 ): Promise<{ account: AccountRow; token: string }> {
+  const { db } = context;
   const found = await credentialsByLogin(db, credentials.login.trim());
   const stored = found && found.state !== "deleting" ? found.password_hash : null;
   const right = await verifyPassword(stored, credentials.password);
@@ -33,7 +41,7 @@ export async function logIn(
     // A session that began with the old password after the password was changed would outlive the change.
     if (!account || account.state === "deleting" || account.password_hash !== stored) throw wrongCredentials({});
     if (account.state === "suspended") throw accountSuspended({});
-    return { account, token: await startSession(tx, account.id, origin) };
+    return { account, token: await startSession(tx, context, account.id, origin) };
   });
 }
 
@@ -47,7 +55,12 @@ export async function authenticate(
 }
 
 /** @returns the token, which is kept nowhere. */
-export async function startSession(tx: Tx, userId: string, origin: Origin): Promise<string> {
+export async function startSession(
+  tx: Tx,
+  { emit }: Pick<Context, "emit">,
+  userId: string,
+  origin: Origin,
+): Promise<string> {
   const token = newToken("tt");
   await insertSession(tx, {
     id: newId(),
@@ -56,6 +69,7 @@ export async function startSession(tx: Tx, userId: string, origin: Origin): Prom
     address: origin.address,
     user_agent: origin.user_agent?.slice(0, 300) ?? null,
   });
+  await emit(tx, "account.owner_came", { user_id: userId, address: origin.address });
   return token;
 }
 

@@ -1,4 +1,4 @@
-import { type Generated, type Selectable, sql } from "kysely";
+import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 
@@ -94,10 +94,14 @@ export type Credentials = Pick<Selectable<UsersTable>, "id" | "password_hash" | 
 
 /** @param login a name, or an email address (it has an @, a name has none). */
 export async function credentialsByLogin(db: Db, login: string): Promise<Credentials | undefined> {
-  const query = db.selectFrom("users").select(["id", "password_hash", "state"]);
+  return db.selectFrom("users").select(["id", "password_hash", "state"]).where(byLogin(login)).executeTakeFirst();
+}
+
+/** Which row of `users` a name or an email address means, for queries. */
+export function byLogin(login: string): RawBuilder<boolean> {
   return login.includes("@")
-    ? query.where(sql`lower(email)`, "=", sql`lower(${login})`).executeTakeFirst()
-    : query.where("username", "=", login.toLowerCase()).executeTakeFirst();
+    ? sql<boolean>`lower(users.email) = lower(${login})`
+    : sql<boolean>`users.username = ${login.toLowerCase()}`;
 }
 
 export async function credentialsById(db: Db, id: string): Promise<Credentials | undefined> {

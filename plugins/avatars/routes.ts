@@ -5,7 +5,7 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { Account, type AccountRow, toAccount, toUser } from "../accounts/index.ts";
-import { receiveUpload } from "../media/index.ts";
+import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { present, removeAvatar, uploadAvatar } from "./avatars.ts";
 import { uploadOf } from "./store.ts";
@@ -13,6 +13,8 @@ import { uploadOf } from "./store.ts";
 const tags = ["Accounts"];
 
 const AvatarForm = Type.Object({ file: Type.String({ format: "binary" }) });
+
+const RULES: UploadRules = { pictures: { field: "file", max: 1 }, fields: {} };
 
 /** One's own avatar, and the latest upload until it is that. */
 const Avatar = Type.Object({
@@ -33,7 +35,7 @@ export async function avatarRoutes(app: App, context: Context): Promise<void> {
   app.put(
     "/me/avatar",
     {
-      config: { form: AvatarForm },
+      config: { form: AvatarForm, limit: "upload", largestBody: largestUpload(context.config, RULES) },
       schema: {
         summary: "Upload an avatar",
         description:
@@ -43,7 +45,7 @@ export async function avatarRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request, reply) => {
-      const upload = await receiveUpload(request, context, { pictures: { field: "file", max: 1 }, fields: {} });
+      const upload = await receiveUpload(request, context, RULES);
       try {
         const account = await uploadAvatar(context, viewerOf(request).id, upload.pictures);
         return await reply.send(await shown(account));

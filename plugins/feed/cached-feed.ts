@@ -2,8 +2,8 @@ import { LRUCache } from "lru-cache";
 import type { Context } from "../../src/context.ts";
 import { type RedisStore, RedisUnavailableError } from "../../src/redis/redis.ts";
 import { cards } from "../accounts/index.ts";
-import { decodeSnapshot, isInFeed, type ViewerSnapshot } from "../graph/index.ts";
-import { hotPosts } from "../posts/index.ts";
+import { decodeSnapshot, isInFeed, isKnown, type ViewerSnapshot } from "../graph/index.ts";
+import { hotEngagement, hotPosts } from "../posts/index.ts";
 import { ticketQuery } from "../tickets/index.ts";
 import { AuthorLists } from "./author-lists.ts";
 import { Builder } from "./building.ts";
@@ -150,19 +150,28 @@ export class CachedFeed {
 
   /** Adds the posts that the viewer may see now, until there are as many as wanted. */
   async #gather(gathering: Gathering, entries: readonly Entry[]): Promise<void> {
-    const { snapshot, items, wanted, strays, ticket } = gathering;
+    const { viewerId, snapshot, items, wanted, strays, ticket } = gathering;
     for (let at = 0; at < entries.length && items.length < wanted; ) {
       const some = entries.slice(at, at + wanted - items.length);
       at += some.length;
       const posts = await hotPosts(this.#context).get(some.map(({ id }) => id));
-      const authors = new Set([...posts.values()].map(({ author_id }) => author_id));
-      const shown = await cards(this.#context).get([...authors]);
+      const people = new Set([...posts.values()].flatMap(({ author_id, mentioned }) => [author_id, ...mentioned]));
+      const [shown, engagement] = await Promise.all([
+        cards(this.#context).get([...people]),
+        hotEngagement(this.#context).of(viewerId, [...posts.keys()]),
+      ]);
+      const nameOf = (userId: string) => {
+        const account = shown.get(userId);
+        return account && isKnown(snapshot, account) ? account.username : null;
+      };
       for (const entry of some) {
         const post = posts.get(entry.id);
         const card = post && shown.get(post.author_id);
         if (!post || !card) strays.push(entry);
         else if (isInFeed(snapshot, card)) {
-          items.push({ entry, json: post.json(this.#context.config, card, ticket) });
+          const own = engagement.get(post.id);
+          if (own)
+            items.push({ entry, json: post.json(this.#context.config, card, { engagement: own, ticket, nameOf }) });
         } else if (card.state === "active") strays.push(entry);
       }
     }

@@ -3,7 +3,7 @@ import type { TSchema } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
-import type { App } from "../../src/http/types.ts";
+import type { App, LimitName } from "../../src/http/types.ts";
 import { UserParams, userNotFound } from "../accounts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { approve, block, deny, follow, mute, removeFollower, requireSeen, unblock, unfollow, unmute } from "./graph.ts";
@@ -18,6 +18,7 @@ interface Change {
   path: string;
   summary: string;
   description?: string;
+  limit?: LimitName;
   answer: TSchema;
   change(context: Context, viewerId: string, username: string): Promise<object>;
 }
@@ -29,6 +30,7 @@ const CHANGES: readonly Change[] = [
     method: "POST",
     path: "/users/:username/follow",
     summary: "Follow a public account, or ask a private one",
+    limit: "follow",
     answer: FollowAnswer,
     change: follow,
   },
@@ -112,10 +114,11 @@ export async function graphRoutes(app: App, context: Context): Promise<void> {
     },
   );
 
-  for (const { method, path, summary, description, answer, change } of CHANGES) {
+  for (const { method, path, summary, description, limit, answer, change } of CHANGES) {
     app.route({
       method,
       url: path,
+      config: limit === undefined ? {} : { limit },
       schema: {
         summary,
         ...(description === undefined ? {} : { description }),

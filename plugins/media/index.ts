@@ -11,4 +11,4 @@ export {
 } from "./media.ts";
 export type { Failure, MediumRow } from "./store.ts";
 export { pictureEntry, picturePath, type TakenMedium } from "./takeout.ts";
-export { receiveUpload, type Upload, type UploadRules } from "./upload.ts";
+export { largestUpload, receiveUpload, type Upload, type UploadRules } from "./upload.ts";

@@ -248,7 +248,7 @@ async function stage(
 }
 
 /** Bytes of a whole request, past all that any accepted upload could be. */
-function largestUpload(config: Config, rules: UploadRules): number {
+export function largestUpload(config: Pick<Config, "media">, rules: UploadRules): number {
   return (rules.pictures.max + 1) * config.media.max_photo + 1024 * 1024;
 }
 
@@ -257,6 +257,7 @@ function guardTotal(request: FastifyRequest, limit: number): void {
   let received = 0;
   request.raw.on("data", (chunk: Buffer) => {
     received += chunk.length;
+    request.arrived = received;
     chunkArrived(chunk.length);
     if (received > limit) request.raw.destroy();
   });

@@ -6,8 +6,10 @@ import { PG_SNAPSHOT } from "../../src/db/snapshot.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import { type Loaded, RowCache } from "../../src/redis/row-cache.ts";
 import type { Card } from "../accounts/index.ts";
+import { mentionedIds, showEntities } from "../entities/index.ts";
 import type { ShownMedium } from "../media/index.ts";
 import { urlsWith } from "../tickets/index.ts";
+import type { Engagement } from "./engagement.ts";
 import { toPost } from "./schemas.ts";
 import { type PostsTable, shownMedia } from "./store.ts";
 
@@ -17,7 +19,10 @@ declare module "../../src/notices.ts" {
   }
 }
 
-type StoredPost = Pick<Selectable<PostsTable>, "id" | "user_id" | "caption"> & {
+type StoredPost = Pick<
+  Selectable<PostsTable>,
+  "id" | "user_id" | "caption" | "caption_entities" | "comments_closed"
+> & {
   created_at: string;
   published_at: string;
   media: ShownMedium[];
@@ -30,10 +35,21 @@ const MOST = 20_000;
 /** Stands where the viewer's ticket belongs. Random, so that no caption can hold it. */
 const TICKET = `?t=${randomUUID()}`;
 
+/** What of a post's JSON is each viewer's own. */
+export interface ViewerPart {
+  engagement: Engagement;
+  /** Makes the query string with the viewer's ticket. */
+  ticket: () => Buffer;
+  /** Today's name of an account that is mentioned, null where it is not there for the viewer. */
+  nameOf: (userId: string) => string | null;
+}
+
 /** A published post that many read: its JSON is made once, but for what is each viewer's own. */
 export class HotPost {
   readonly id: string;
   readonly author_id: string;
+  /** Accounts in its caption. */
+  readonly mentioned: readonly string[];
   readonly #row: StoredPost;
   /** For the author's card, which changes seldom. */
   #made: { card: Card; parts: readonly Buffer[] } | undefined;
@@ -41,20 +57,26 @@ export class HotPost {
   constructor(row: StoredPost) {
     this.id = row.id;
     this.author_id = row.user_id;
+    this.mentioned = mentionedIds(row.caption_entities);
     this.#row = row;
   }
 
-  /** Its JSON, as one or more parts. @param ticket makes the query string with the viewer's ticket. */
-  json(config: Pick<Config, "media" | "public_url">, card: Card, ticket: () => Buffer): readonly Buffer[] {
+  /** Its JSON, in parts. */
+  json(config: Pick<Config, "media" | "public_url">, card: Card, viewer: ViewerPart): Buffer[] {
     if (this.#made?.card !== card) this.#made = { card, parts: this.#parts(config, card) };
-    const { parts } = this.#made;
-    if (parts.length === 1) return parts;
-    return parts.flatMap((part, index) => (index === 0 ? [part] : [ticket(), part]));
+    const parts: Buffer[] = [];
+    for (const part of this.#made.parts) {
+      if (parts.length > 0) parts.push(viewer.ticket());
+      parts.push(part);
+    }
+    parts.push(this.#end(viewer));
+    return parts;
   }
 
+  /** What of its JSON is the same for all viewers, cut where a ticket belongs, and open at the end. */
   #parts(config: Pick<Config, "media" | "public_url">, card: Card): Buffer[] {
     const { user_id: _, ...row } = this.#row;
-    const post = toPost(
+    const shown = toPost(
       {
         ...row,
         author: card,
@@ -63,14 +85,33 @@ export class HotPost {
         failure_message: null,
         created_at: new Date(row.created_at),
         published_at: new Date(row.published_at),
+        mentioned: {},
+        ...NOBODYS,
       },
       urlsWith(config, () => TICKET),
     );
-    return JSON.stringify(post)
+    const { like_count, comment_count, liked_by_me, saved_by_me, caption_entities, ...rest } = shown;
+    const same = this.mentioned.length === 0 ? { caption_entities, ...rest } : rest;
+    return JSON.stringify(same)
+      .slice(0, -1)
       .split(TICKET)
       .map((part) => Buffer.from(part));
   }
+
+  #end({ engagement, nameOf }: ViewerPart): Buffer {
+    const { like_count, comment_count, liked_by_me, saved_by_me } = engagement;
+    const entities =
+      this.mentioned.length === 0
+        ? ""
+        : `,"caption_entities":${JSON.stringify(showEntities(this.#row.caption_entities, nameOf))}`;
+    return Buffer.from(
+      `${entities},"like_count":${like_count},"comment_count":${comment_count},"liked_by_me":${liked_by_me},"saved_by_me":${saved_by_me}}`,
+    );
+  }
 }
+
+/** Stands where a viewer's part will be. */
+const NOBODYS: Engagement = { like_count: 0, comment_count: 0, liked_by_me: false, saved_by_me: false };
 
 const caches = new WeakMap<Context["notices"], RowCache<StoredPost, HotPost>>();
 
@@ -84,7 +125,13 @@ export function hotPosts(context: Pick<Context, "redis" | "notices" | "bulkhead"
     ttl: TTL,
     most: MOST,
     load,
-    thaw: (row) => new HotPost(row),
+    // A server of an older version keeps rows without the newer columns.
+    thaw: (row) =>
+      new HotPost({
+        ...row,
+        caption_entities: row.caption_entities ?? [],
+        comments_closed: row.comments_closed ?? false,
+      }),
   });
   caches.set(context.notices, cache);
   return cache;
@@ -92,7 +139,7 @@ export function hotPosts(context: Pick<Context, "redis" | "notices" | "bulkhead"
 
 async function load(db: Db, ids: readonly string[]): Promise<Loaded<StoredPost>> {
   const { rows } = await sql<StoredPost & { snapshot: string }>`
-    SELECT ${PG_SNAPSHOT} AS snapshot, id, user_id, caption, created_at, published_at, ${shownMedia()} AS media
+    SELECT ${PG_SNAPSHOT} AS snapshot, id, user_id, caption, caption_entities, comments_closed, created_at, published_at, ${shownMedia()} AS media
     FROM posts WHERE id = ANY(${ids}::uuid[]) AND status = 'published'`.execute(db);
   const found = new Map<string, StoredPost>();
   for (const { snapshot: _, ...row } of rows) found.set(row.id, row);

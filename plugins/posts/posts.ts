@@ -3,6 +3,7 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
 import { addToCounter, requireActive } from "../accounts/index.ts";
+import { hashtagsOf, mentionedIds, parseEntities, resolveEntities, type StoredEntity } from "../entities/index.ts";
 import { createMedia, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { notYourPost, postNotFound } from "./errors.ts";
 import { hotPosts } from "./hot-posts.ts";
@@ -18,13 +19,18 @@ import {
   type PostRow,
   postIdOfMedium,
   postsByIds,
-  setCaption,
+  updatePost,
 } from "./store.ts";
 
 declare module "../../src/events.ts" {
   interface Events {
-    "post.published": { post_id: string; author_id: string; published_at: Date };
+    /** `hashtags` are those of its caption, each once, as they are looked up. */
+    "post.published": { post_id: string; author_id: string; published_at: Date; hashtags: string[] };
+    /** Of a published one. */
+    "post.caption_changed": { post_id: string; author_id: string; published_at: Date; hashtags: string[] };
     "post.deleted": { post_id: string; author_id: string; published_at: Date };
+    /** Any post, published or not: nobody finds it any more. */
+    "post.removed": { post_id: string; author_id: string };
   }
 }
 
@@ -39,6 +45,7 @@ export async function createPost(
   upload: { pictures: Upload["pictures"]; caption: string | null; altTexts: readonly (string | null)[] },
 ): Promise<{ post_id: string; status: "processing" }> {
   const id = newId();
+  const parsed = parseEntities(upload.caption ?? "");
   const answer = { post_id: id, status: "processing" } as const;
   const originals = await storeOriginals(context, upload.pictures);
   try {
@@ -47,7 +54,7 @@ export async function createPost(
       await createMedia(tx, context, { originals, owner_id: authorId, purpose: "post", alt_texts: upload.altTexts });
       await insertPost(
         tx,
-        { id, user_id: authorId, caption: upload.caption },
+        { id, user_id: authorId, caption: upload.caption, entities: await resolveEntities(tx, authorId, parsed) },
         originals.map((original) => original.id),
       );
       await keepAnswer(tx, 202, answer);
@@ -68,16 +75,23 @@ export async function requirePost(db: Db, viewerId: string, id: string): Promise
 }
 
 /** @throws 404 as above, 403 for another's post. */
-export async function editCaption(
+export async function editPost(
   context: Context,
   viewerId: string,
   id: string,
-  caption: string | null,
+  { caption, comments_closed }: { caption?: string | null; comments_closed?: boolean },
 ): Promise<PostRow> {
   await requireOwnPost(context.db, viewerId, id);
+  const parsed = parseEntities(caption ?? "");
   await inTransaction(context.db, async (tx) => {
-    if (!(await lockPost(tx, id))) throw postNotFound({});
-    await setCaption(tx, id, caption);
+    const post = await lockPost(tx, id);
+    if (!post) throw postNotFound({});
+    if (comments_closed !== undefined) await updatePost(tx, id, { comments_closed });
+    if (caption !== undefined) {
+      const entities = await resolveEntities(tx, viewerId, parsed);
+      await updatePost(tx, id, { caption, caption_entities: JSON.stringify(entities) });
+      await announceCaption(tx, context, { id, ...post }, entities);
+    }
     await hotPosts(context).drop(tx, id);
   });
   hotPosts(context).forget(id);
@@ -98,6 +112,7 @@ export async function removePost(context: Context, viewerId: string, id: string)
     const post = await lockPost(tx, id);
     if (!post) throw postNotFound({});
     await deletePost(tx, id);
+    await context.emit(tx, "post.removed", { post_id: id, author_id: viewerId });
     if (post.published_at === null) return;
     await addToCounter(tx, viewerId, "post_count", -1);
     await hotPosts(context).drop(tx, id);
@@ -128,10 +143,37 @@ export async function settlePost(tx: Tx, context: Context, mediumId: string): Pr
     // The account first: who waits for its row must not hold a time of publication that is passing by.
     await addToCounter(tx, post.user_id, "post_count", 1);
     const published_at = await markPublished(tx, postId);
-    await context.emit(tx, "post.published", { post_id: postId, author_id: post.user_id, published_at });
+    const event = { post_id: postId, author_id: post.user_id };
+    const hashtags = hashtagsOf(post.caption_entities);
+    await context.emit(tx, "post.published", { ...event, published_at, hashtags });
+    const added = othersIn(post.caption_entities, post.user_id);
+    if (added.length > 0)
+      await context.emit(tx, "mentions.changed", { ...event, comment_id: null, added, removed: [] });
   } else {
     await markProcessing(tx, postId);
   }
+}
+
+/** Of a published post whose caption has become another. */
+async function announceCaption(
+  tx: Tx,
+  { emit }: Pick<Context, "emit">,
+  before: { id: string; user_id: string; published_at: Date | null; caption_entities: readonly StoredEntity[] },
+  entities: readonly StoredEntity[],
+): Promise<void> {
+  const { id: post_id, user_id: author_id, published_at } = before;
+  if (published_at === null) return;
+  await emit(tx, "post.caption_changed", { post_id, author_id, published_at, hashtags: hashtagsOf(entities) });
+  const [was, is] = [othersIn(before.caption_entities, author_id), othersIn(entities, author_id)];
+  const added = is.filter((id) => !was.includes(id));
+  const removed = was.filter((id) => !is.includes(id));
+  if (added.length + removed.length === 0) return;
+  await emit(tx, "mentions.changed", { post_id, comment_id: null, author_id, added, removed });
+}
+
+/** Whom a text mentions beside its author. */
+function othersIn(entities: readonly StoredEntity[], authorId: string): string[] {
+  return mentionedIds(entities).filter((id) => id !== authorId);
 }
 
 async function requireOwnPost(db: Db, viewerId: string, id: string): Promise<void> {

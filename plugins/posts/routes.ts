@@ -7,9 +7,9 @@ import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/ht
 import type { App } from "../../src/http/types.ts";
 import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
-import { receiveUpload } from "../media/index.ts";
+import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
-import { createPost, editCaption, removePost, requirePost } from "./posts.ts";
+import { createPost, editPost, removePost, requirePost } from "./posts.ts";
 import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
 import { listPublished, postsByIds } from "./store.ts";
 
@@ -27,11 +27,18 @@ const PostForm = Type.Object({
 export async function postRoutes(app: App, context: Context): Promise<void> {
   const { config, db } = context;
   await app.register(multipart);
+  const rules: UploadRules = {
+    pictures: { field: "media", max: MAX_MEDIA },
+    fields: {
+      caption: { times: 1, maxLength: CAPTION_LENGTH },
+      alt_text: { times: MAX_MEDIA, maxLength: ALT_TEXT_LENGTH },
+    },
+  };
 
   app.post(
     "/posts",
     {
-      config: { form: PostForm },
+      config: { form: PostForm, limit: ["post", "upload"], largestBody: largestUpload(config, rules) },
       schema: {
         summary: "Post 1 to 10 pictures",
         description:
@@ -41,13 +48,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       },
     },
     async (request, reply) => {
-      const upload = await receiveUpload(request, context, {
-        pictures: { field: "media", max: MAX_MEDIA },
-        fields: {
-          caption: { times: 1, maxLength: CAPTION_LENGTH },
-          alt_text: { times: MAX_MEDIA, maxLength: ALT_TEXT_LENGTH },
-        },
-      });
+      const upload = await receiveUpload(request, context, rules);
       try {
         const altTexts = (upload.fields.get("alt_text") ?? []).map(blankToNull);
         if (altTexts.length > upload.pictures.length)
@@ -86,19 +87,25 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
     "/posts/:id",
     {
       schema: {
-        summary: "Change the caption",
+        summary: "Change the caption, or close and open the comments",
+        description: "What is not named stays.",
         tags,
         params: PostParams,
         body: Type.Object(
-          { caption: Nullable(Type.String({ maxLength: CAPTION_LENGTH })) },
-          { additionalProperties: false },
+          {
+            caption: Type.Optional(Nullable(Type.String({ maxLength: CAPTION_LENGTH }))),
+            comments_closed: Type.Optional(Type.Boolean()),
+          },
+          { additionalProperties: false, minProperties: 1 },
         ),
         response: { 200: Post },
       },
     },
     async (request) => {
       const viewer = viewerOf(request);
-      const post = await editCaption(context, viewer.id, request.params.id, blankToNull(request.body.caption));
+      const { caption, ...others } = request.body;
+      const changes = { ...others, ...(caption === undefined ? {} : { caption: blankToNull(caption) }) };
+      const post = await editPost(context, viewer.id, request.params.id, changes);
       return toPost(post, await mediaUrls(context, viewer.id));
     },
   );

@@ -1,6 +1,7 @@
 import { type Static, Type } from "typebox";
 import { Nullable } from "../../src/http/paging.ts";
 import { toUser, User } from "../accounts/index.ts";
+import { Entity, showEntities } from "../entities/index.ts";
 import { Medium, toMedium } from "../media/index.ts";
 import type { MediaUrls } from "../tickets/index.ts";
 import type { PostRow } from "./store.ts";
@@ -12,6 +13,7 @@ export const Post = Type.Object({
   id: Type.String(),
   author: User,
   caption: Nullable(Type.String()),
+  caption_entities: Type.Array(Entity),
   status: Type.Union([
     Type.Literal("processing"),
     Type.Literal("published"),
@@ -24,24 +26,26 @@ export const Post = Type.Object({
   comment_count: Type.Integer(),
   liked_by_me: Type.Boolean(),
   saved_by_me: Type.Boolean(),
+  comments_closed: Type.Boolean({ description: "whether its author takes no more comments" }),
   created_at: Type.String({ format: "date-time" }),
   published_at: Nullable(Type.String({ format: "date-time" })),
 });
 export type Post = Static<typeof Post>;
 
-/** Likes, comments and saves have no rows without the features that make them, so their counts are nought. */
 export function toPost(row: PostRow, urls: MediaUrls): Post {
   return {
     id: row.id,
     author: toUser(row.author, urls),
     caption: row.caption,
+    caption_entities: showEntities(row.caption_entities, (id) => row.mentioned[id]),
     status: row.status,
     failure: row.failure_code === null ? null : { code: row.failure_code, message: row.failure_message ?? "" },
     media: row.media.map((medium) => toMedium(medium, row.author.is_private, urls)),
-    like_count: 0,
-    comment_count: 0,
-    liked_by_me: false,
-    saved_by_me: false,
+    like_count: row.like_count,
+    comment_count: row.comment_count,
+    liked_by_me: row.liked_by_me,
+    saved_by_me: row.saved_by_me,
+    comments_closed: row.comments_closed,
     created_at: row.created_at.toISOString(),
     published_at: row.published_at?.toISOString() ?? null,
   };

@@ -1,9 +1,11 @@
-import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
+import { type ColumnType, type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import type { UserRow } from "../accounts/index.ts";
+import { mentionedNames, type StoredEntity } from "../entities/index.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
 import type { Failure, MediumRow, ShownMedium, TakenMedium } from "../media/index.ts";
+import { commentCountOf, type Engagement, isLikedBy, isSavedBy, likeCountOf } from "./engagement.ts";
 
 export interface PostsTable {
   id: string;
@@ -14,6 +16,9 @@ export interface PostsTable {
   failure_message: string | null;
   created_at: Generated<Date>;
   published_at: Date | null;
+  comments_closed: Generated<boolean>;
+  /** Written as JSON text. */
+  caption_entities: ColumnType<StoredEntity[], string | undefined, string>;
 }
 
 export interface PostMediaTable {
@@ -30,23 +35,26 @@ declare module "../../src/db/schema.ts" {
 }
 
 /** A post with all that is shown of it, its media in their order. */
-export interface PostRow extends Omit<Selectable<PostsTable>, "user_id"> {
+export interface PostRow extends Omit<Selectable<PostsTable>, "user_id">, Engagement {
   author: UserRow;
   media: ShownMedium[];
+  /** Names by id of those whom the caption mentions and the viewer may know. */
+  mentioned: Record<string, string>;
 }
 
 export async function insertPost(
   tx: Tx,
-  post: { id: string; user_id: string; caption: string | null },
+  post: { id: string; user_id: string; caption: string | null; entities: readonly StoredEntity[] },
   mediumIds: readonly string[],
 ): Promise<void> {
+  const { id, user_id, caption, entities } = post;
   await tx
     .insertInto("posts")
-    .values({ ...post, status: "processing" })
+    .values({ id, user_id, caption, caption_entities: JSON.stringify(entities), status: "processing" })
     .execute();
   await tx
     .insertInto("post_media")
-    .values(mediumIds.map((medium_id, position) => ({ post_id: post.id, position, medium_id })))
+    .values(mediumIds.map((medium_id, position) => ({ post_id: id, position, medium_id })))
     .execute();
 }
 
@@ -58,6 +66,10 @@ export async function postsByIds(db: Db, viewerId: string, ids: readonly string[
   if (ids.length === 0) return [];
   const { rows } = await sql<PostRow>`
     SELECT posts.id, posts.caption, posts.status, posts.failure_code, posts.failure_message, posts.created_at, posts.published_at,
+      posts.comments_closed, posts.caption_entities, ${mentionedNames(viewerId, "posts.caption_entities")} AS mentioned,
+      ${likeCountOf("posts.id")} AS like_count, ${commentCountOf("posts.id")} AS comment_count,
+      ${isLikedBy(sql`${viewerId}::uuid`, "posts.id")} AS liked_by_me,
+      ${isSavedBy(sql`${viewerId}::uuid`, "posts.id")} AS saved_by_me,
       json_build_object('id', users.id, 'username', users.username, 'display_name', users.display_name,
         'is_private', users.is_private, 'avatar_id', users.avatar_id) AS author,
       ${shownMedia()} AS media
@@ -105,10 +117,10 @@ export async function postIdOfMedium(tx: Tx, mediumId: string): Promise<string |
 export async function lockPost(
   tx: Tx,
   id: string,
-): Promise<Pick<Selectable<PostsTable>, "user_id" | "status" | "published_at"> | undefined> {
+): Promise<Pick<Selectable<PostsTable>, "user_id" | "status" | "published_at" | "caption_entities"> | undefined> {
   return tx
     .selectFrom("posts")
-    .select(["user_id", "status", "published_at"])
+    .select(["user_id", "status", "published_at", "caption_entities"])
     .where("id", "=", id)
     .forUpdate()
     .executeTakeFirst();
@@ -155,8 +167,13 @@ export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<
     .execute();
 }
 
-export async function setCaption(db: Db, id: string, caption: string | null): Promise<void> {
-  await db.updateTable("posts").set({ caption }).where("id", "=", id).execute();
+/** @param changes at least one. */
+export async function updatePost(
+  tx: Tx,
+  id: string,
+  changes: { caption?: string | null; caption_entities?: string; comments_closed?: boolean },
+): Promise<void> {
+  await tx.updateTable("posts").set(changes).where("id", "=", id).execute();
 }
 
 export async function deletePost(tx: Tx, id: string): Promise<void> {
@@ -184,14 +201,14 @@ export async function deletePosts(tx: Tx, ids: readonly string[]): Promise<void>
 }
 
 /** A post as its author takes it along. */
-export interface KeptPost extends Omit<Selectable<PostsTable>, "user_id"> {
+export interface KeptPost extends Omit<Selectable<PostsTable>, "user_id" | "caption_entities"> {
   media: (TakenMedium & Pick<MediumRow, "alt_text" | "width" | "height">)[];
 }
 
 /** One page of an author's posts in any state, by id. */
 export async function keptPosts(db: Db, userId: string, after: string, limit: number): Promise<KeptPost[]> {
   const { rows } = await sql<KeptPost>`
-    SELECT id, caption, status, failure_code, failure_message, created_at, published_at,
+    SELECT id, caption, status, failure_code, failure_message, created_at, published_at, comments_closed,
       (SELECT coalesce(json_agg(json_build_object('id', media.id, 'content_type', media.content_type,
                 'alt_text', media.alt_text, 'width', media.width, 'height', media.height,
                 'original_kept', media.original_dropped_at IS NULL) ORDER BY post_media.position), '[]')

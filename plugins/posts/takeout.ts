@@ -29,6 +29,7 @@ async function* posts(context: Pick<Context, "db">, userId: string): AsyncGenera
       failure: failure_code === null ? null : { code: failure_code, message: failure_message },
       created_at,
       published_at,
+      comments_closed: post.comments_closed,
       media: post.media.map((medium, index) => ({ file: fileOf(post.id, index, medium), ...medium })),
     };
   }

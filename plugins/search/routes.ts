@@ -28,6 +28,7 @@ export async function searchRoutes(app: App, context: Context): Promise<void> {
   app.get(
     "/search/users",
     {
+      config: { limit: "search" },
       schema: {
         summary: "Find people by name: those one follows first, then who fits best",
         description:

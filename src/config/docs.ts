@@ -97,6 +97,7 @@ ${EXAMPLE}
 |---|---|---|
 | duration | \`500ms\`, \`5s\`, \`10m\`, \`24h\`, \`7d\` | a whole number and its unit; in quotes in the file |
 | size | \`800b\`, \`500kb\`, \`20mb\`, \`1gb\` | units are multiples of 1024; in quotes in the file |
+| limit | \`30/1h\`, \`2gb/1d\`, \`0\` | how many, or how much, in any window of that length; \`0\` is no limit |
 | list | \`one,two\` | in the file also \`["one", "two"]\` |
 | true or false | \`true\`, \`false\`, \`1\`, \`0\`, \`yes\`, \`no\` | in the file also without quotes: \`true\`, \`false\` |
 | number | \`3000\` | in the file also without quotes |

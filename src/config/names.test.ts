@@ -24,11 +24,11 @@ t.test("names that are no settings", async (t) => {
     t.same(warnings, [`${name} is a setting of a later version and has no effect in this one.`]);
     t.same(config, load().config);
   }
-  const { cwd, file } = withFile(t, '[stories]\nlifetime = "5h"\n[limits]\nlike = "1/1h"');
+  const { cwd, file } = withFile(t, '[stories]\nlifetime = "5h"\n[messages]\nretention = "1d"');
   t.same(load({ cwd, env: { TINTYPE_REALTIME_PORT: "3002" } }).warnings, [
     "TINTYPE_REALTIME_PORT is a setting of a later version and has no effect in this one.",
     `stories.lifetime in ${file} is a setting of a later version and has no effect in this one.`,
-    `limits.like in ${file} is a setting of a later version and has no effect in this one.`,
+    `messages.retention in ${file} is a setting of a later version and has no effect in this one.`,
   ]);
 });
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { limits } from "./limits-schema.ts";
 import { delivery, media, s3 } from "./media-schema.ts";
 import {
   boolean,
@@ -222,6 +223,8 @@ export const ConfigSchema = Type.Object({
       maximum: "3650d",
     }),
   }),
+
+  limits,
 
   smtp: section("Mail: links that confirm an email or set a new password. Without it nothing is mailed.", {
     url: nullable(

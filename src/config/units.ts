@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import {
+  type Static,
   type TArray,
   type TBoolean,
   type TEnum,
@@ -133,6 +134,55 @@ export function size(options: Facts & Range<`${number}${SizeUnit}`>): TSetting<T
     parse: (input) => fromText(input, parseSize),
     format: (value) => formatSize(Number(value)),
   });
+}
+
+/** At most so many in any `window` (milliseconds) of time; 0 of both where nothing is limited. */
+export type Limit = Static<ReturnType<typeof limitSchema>>;
+
+/** A new one for each setting, which is kept with it. */
+const limitSchema = () => Type.Object({ most: Type.Integer({ minimum: 0 }), window: Type.Integer({ minimum: 0 }) });
+
+/** How long a window may be, in milliseconds: what is told in seconds has to have one. */
+const WINDOW = { minimum: 1_000, maximum: 30 * DURATION_UNITS.d };
+const MOST = 1_000_000_000;
+
+/** How often something may be done. */
+export function limit(facts: Facts): TSetting<ReturnType<typeof limitSchema>> {
+  return setting(limitSchema(), facts, {
+    wants: "how often in how long (1s to 30d), such as 30/1h, or 0 for no limit",
+    ...limitOf({
+      parse: (text) => (/^\d+$/.test(text) && Number(text) <= MOST ? Number(text) : undefined),
+      format: String,
+    }),
+  });
+}
+
+/** How many bytes may come. */
+export function sizeLimit(facts: Facts): TSetting<ReturnType<typeof limitSchema>> {
+  return setting(limitSchema(), facts, {
+    wants: "how much in how long (1s to 30d), such as 2gb/1d, or 0 for no limit",
+    ...limitOf({ parse: parseSize, format: formatSize }),
+  });
+}
+
+function limitOf(amount: { parse: (text: string) => number | undefined; format: (amount: number) => string }) {
+  return {
+    parse: (input: unknown): Limit | undefined =>
+      input === 0 ? { most: 0, window: 0 } : fromText(input, (text) => parseLimit(text, amount.parse)),
+    format: (value: unknown): string => {
+      const { most, window } = value as Limit;
+      return most === 0 ? "0" : `${amount.format(most)}/${formatDuration(window)}`;
+    },
+  };
+}
+
+function parseLimit(text: string, parseAmount: (text: string) => number | undefined): Limit | undefined {
+  if (text === "0") return { most: 0, window: 0 };
+  const [amount = "", time = "", ...rest] = text.split("/");
+  const [most, window] = [parseAmount(amount), parseDuration(time)];
+  if (most === undefined || window === undefined || rest.length > 0) return undefined;
+  if (window < WINDOW.minimum || window > WINDOW.maximum) return undefined;
+  return most === 0 ? { most: 0, window: 0 } : { most, window };
 }
 
 export function boolean(facts: Facts): TSetting<TBoolean> {

@@ -14,6 +14,11 @@ pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 /** What a process is on the database: `serve` alone may hold an embedded data dir. */
 export type Role = "serve" | "worker" | "command";
 
+/** What the connection calls itself of which each `serve` and `worker` has one, for as long as it runs. */
+export function listenerName(role: Role): string {
+  return `tintype ${role} notices`;
+}
+
 export interface Database {
   readonly db: Db;
   readonly pool: pg.Pool;

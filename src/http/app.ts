@@ -31,15 +31,22 @@ const REQUEST_ID = /^[\w.-]{1,64}$/;
 export async function buildApp(context: Context, features: readonly Feature[]): Promise<App> {
   const app = await createApp(context);
   await registerDocs(app, context);
+  const guard = async (scope: App) => {
+    for (const feature of features) await feature.guard?.(scope, context);
+  };
   await app.register(
     async (api: App) => {
       requireAuthentication(api, context, features);
       honourIdempotencyKeys(api, context);
+      await guard(api);
       for (const feature of features) await register(api, feature.plugin, context);
     },
     { prefix: "/api/v1" },
   );
-  for (const feature of features) await register(app, feature.rootPlugin, context);
+  await app.register(async (root: App) => {
+    await guard(root);
+    for (const feature of features) await register(root, feature.rootPlugin, context);
+  });
   await registerOperations(app, context);
   return app;
 }
@@ -112,7 +119,15 @@ async function createApp({ config, log }: Context): Promise<App> {
   await app.register(cors, {
     origin: config.http.cors_origins.includes("*") ? "*" : config.http.cors_origins,
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-    exposedHeaders: ["link", "retry-after", "x-request-id", "idempotent-replayed"],
+    exposedHeaders: [
+      "link",
+      "retry-after",
+      "x-request-id",
+      "idempotent-replayed",
+      "x-ratelimit-limit",
+      "x-ratelimit-remaining",
+      "x-ratelimit-reset",
+    ],
     maxAge: 3600,
   });
   app.addHook("onRequest", requireHost);

@@ -31,12 +31,27 @@ export interface KeyedRequest {
 
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, Logger, TypeBoxTypeProvider>;
 
+/** What may be limited; the feature limits says how each of them is. */
+export type LimitName =
+  | "follow"
+  | "post"
+  | "like"
+  | "comment"
+  | "login"
+  | "password"
+  | "registration"
+  | "recovery"
+  | "search"
+  | "upload";
+
 declare module "fastify" {
   interface FastifyRequest {
     /** Null only on routes whose config says `public`. Handlers of the others call `viewerOf(request)`. */
     viewer: Viewer | null;
     /** Null where the request has no Idempotency-Key. */
     idempotency: KeyedRequest | null;
+    /** Bytes of a body that the route reads by itself, as many as have come. */
+    arrived?: number;
   }
   interface FastifyContextConfig {
     /** Needs no Authorization header. */
@@ -47,6 +62,10 @@ declare module "fastify" {
     whileStopping?: boolean;
     /** Takes any query string, also one that no text could hold: nothing of it is stored or told. */
     anyQuery?: boolean;
+    /** How often it may be called; of several limits the first is told while none is reached. */
+    limit?: LimitName | readonly LimitName[];
+    /** The most bytes that a body may have which the route reads by itself. */
+    largestBody?: number;
     /** The form that the route reads by itself, for the documentation: Fastify sees no body of it. */
     form?: TSchema;
   }

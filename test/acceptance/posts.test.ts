@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import type { Json } from "../support/client.ts";
+import { type Json, postForm } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
@@ -135,6 +135,43 @@ t.test("a caption is its author's to change", async (t) => {
   for (const [json, status] of wrong) t.equal((await edit(json)).status, status, JSON.stringify(json).slice(0, 40));
   t.match(await edit({ caption: "mine now" }, bob), { status: 403, body: { error: { code: "NOT_YOUR_POST" } } });
   t.same((await bob.request("GET", `/posts/${shown.id}`)).body, { ...shown, caption: null }, "nothing has changed");
+});
+
+t.test("hashtags and mentions of a caption, as those may know whom they name", async (t) => {
+  const carol = await client.register("carol.");
+  const caption = "🌅 with @Bob, @carol.. and @nobody1: #Été";
+  const edited = await alice.request("PATCH", `/posts/${shown.id}`, { json: { caption } });
+  t.strictSame(edited.body.caption_entities, [
+    { type: "mention", text: "@Bob", start: 7, end: 11, tag: null, username: "bob" },
+    { type: "mention", text: "@carol.", start: 13, end: 20, tag: null, username: "carol." },
+    { type: "mention", text: "@nobody1", start: 26, end: 34, tag: null, username: null },
+    { type: "hashtag", text: "#Été", start: 36, end: 40, tag: "été", username: null },
+  ]);
+  const names = async () => {
+    const seen = (await bob.request("GET", `/posts/${shown.id}`)).body;
+    const feed = (await bob.request("GET", "/users/alice/posts")).body.items.find((post: Json) => post.id === shown.id);
+    t.strictSame(feed.caption_entities, seen.caption_entities, "in lists as alone");
+    return seen.caption_entities.map((entity: Json) => entity.username);
+  };
+  t.strictSame(await names(), ["bob", "carol.", null, null]);
+  await carol.request("PATCH", "/me", { json: { username: "caroline" } });
+  t.strictSame(await names(), ["bob", "caroline", null, null], "by today's name");
+  await carol.request("POST", "/users/bob/block");
+  t.strictSame(await names(), ["bob", null, null, null], "who blocks the viewer is not there");
+  const many = await alice.request("PATCH", `/posts/${shown.id}`, { json: { caption: "#a ".repeat(31) } });
+  t.match(many, { status: 422, body: { error: { code: "TOO_MANY_HASHTAGS" } } });
+  const refused = await alice.request("POST", "/posts", { form: postForm([photo], "@bob ".repeat(21)) });
+  t.match(refused, { status: 422, body: { error: { code: "TOO_MANY_MENTIONS" } } });
+});
+
+t.test("comments are closed and opened by the author, and the caption stays", async (t) => {
+  const edit = (comments_closed: unknown) =>
+    alice.request("PATCH", `/posts/${shown.id}`, { json: { comments_closed } });
+  const { caption } = (await alice.request("GET", `/posts/${shown.id}`)).body;
+  t.match((await edit(true)).body, { comments_closed: true, caption });
+  t.match((await bob.request("GET", `/posts/${shown.id}`)).body, { comments_closed: true, caption });
+  t.match((await edit(false)).body, { comments_closed: false, caption });
+  t.equal((await edit("yes")).status, 400);
 });
 
 t.test("an author's grid, latest first, by pages", async (t) => {

@@ -1,0 +1,12 @@
+/** Hashtags and mentions in captions and comments. */
+
+export {
+  Entity,
+  hashtagsOf,
+  mentionedIds,
+  mentionedNames,
+  resolveEntities,
+  type StoredEntity,
+  showEntities,
+} from "./entities.ts";
+export { normalizeTag, type Parsed, parseEntities } from "./parse.ts";

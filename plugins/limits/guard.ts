@@ -1,0 +1,79 @@
+import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import type { Context } from "../../src/context.ts";
+import { bodyTooLarge } from "../../src/http/errors.ts";
+import type { App, LimitName } from "../../src/http/types.ts";
+import { Desk, type Wanted } from "./desk.ts";
+import { openLimiter } from "./limiter.ts";
+import { type Limit, limitOf } from "./limits.ts";
+import { loginGuard } from "./logins.ts";
+import { isOwnMachine, subjectOfAddress } from "./subjects.ts";
+
+/** Of each context, for there are two scopes of routes. */
+const desks = new WeakMap<Context, Desk>();
+
+/** Has the limits kept that routes name in their configuration. Routes that name none cost nothing. */
+export async function guardRoutes(scope: App, context: Context): Promise<void> {
+  const desk = desks.get(context) ?? new Desk(() => openLimiter(context));
+  desks.set(context, desk);
+  scope.decorateRequest("places", null);
+  scope.addHook("onRoute", (route) => {
+    const names = namesOf(route);
+    const limits = names.flatMap((name) => limitOf(context.config, name) ?? []);
+    if (limits.length === 0) return;
+    addHooks(route, names.includes("login") ? loginGuard(context, desk) : { onRequest: admitting(desk, limits) }, desk);
+  });
+}
+
+type Hook = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+
+/** They come behind the hooks of the scope: by then it is known who asks, and whether for a repeat. */
+function addHooks(
+  route: RouteOptions,
+  { onRequest, preHandler, onSend }: { onRequest?: Hook; preHandler?: Hook; onSend?: Hook },
+  desk: Desk,
+): void {
+  if (onRequest) route.onRequest = [...[route.onRequest ?? []].flat(), onRequest];
+  if (preHandler) route.preHandler = [...[route.preHandler ?? []].flat(), preHandler];
+  const settle: Hook = async (request, reply) => {
+    await desk.settle(request, reply);
+    await onSend?.(request, reply);
+  };
+  route.onSend = [...[route.onSend ?? []].flat(), settle];
+}
+
+function namesOf({ config }: RouteOptions): readonly LimitName[] {
+  return config?.limit === undefined ? [] : [config.limit].flat();
+}
+
+function admitting(desk: Desk, limits: readonly Limit[]): Hook {
+  return async (request, reply) => {
+    const wanted = limits.flatMap((limit) => wantedBy(request, limit) ?? []);
+    const [first] = wanted;
+    if (first === undefined) return;
+    // A repeat of an answer does nothing again.
+    if (request.idempotency?.replays) await desk.tell(reply, first);
+    else await desk.admit(request, reply, wanted);
+  };
+}
+
+function wantedBy(request: FastifyRequest, limit: Limit): Wanted | null {
+  const subject = subjectOf(request, limit);
+  if (subject === null) return null;
+  const amount = limit.unit === "byte" ? bytesOf(request, limit) : 1;
+  return { limit, amount, name: { limit: limit.name, subject } };
+}
+
+function subjectOf({ viewer, ip }: FastifyRequest, { by }: Limit): string | null {
+  if (by === "address, but the machine's own" && isOwnMachine(ip)) return null;
+  if (viewer === null || by.startsWith("address")) return subjectOfAddress(ip);
+  return by === "session" ? viewer.session_id : viewer.id;
+}
+
+/** Of a body that does not tell its length, as much as it may have, if there is so much in all. */
+function bytesOf({ headers, routeOptions }: FastifyRequest, { rule }: Limit): number {
+  const length = headers["content-length"];
+  if (length === undefined) return Math.min(routeOptions.config.largestBody ?? rule.most, rule.most);
+  // No time would come at which it could be sent.
+  if (Number(length) > rule.most) throw bodyTooLarge({});
+  return Number(length);
+}

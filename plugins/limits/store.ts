@@ -1,0 +1,73 @@
+import { type Generated, sql } from "kysely";
+import type { Db, Tx } from "../../src/db/transaction.ts";
+import { byLogin } from "../accounts/index.ts";
+
+export interface LoginAddressesTable {
+  user_id: string;
+  /** As `placeOf` has it. */
+  address: string;
+  last_used_at: Generated<Date>;
+}
+
+declare module "../../src/db/schema.ts" {
+  interface Schema {
+    login_addresses: LoginAddressesTable;
+  }
+}
+
+/** Of one account; the oldest go. */
+const MOST_KEPT = 50;
+
+/** Whether the owner of the account with this name or email has been at this place. */
+export async function isKnownPlace(db: Db, login: string, place: string): Promise<boolean> {
+  const row = await db
+    .selectFrom("login_addresses")
+    .innerJoin("users", "users.id", "login_addresses.user_id")
+    .select("users.id")
+    .where("login_addresses.address", "=", place)
+    .where(byLogin(login))
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+/** The owner of the account was there. */
+export async function rememberPlace(tx: Tx, userId: string, place: string): Promise<void> {
+  const { rows } = await sql<{ added: boolean }>`
+    INSERT INTO login_addresses (user_id, address) VALUES (${userId}, ${place})
+    ON CONFLICT (user_id, address) DO UPDATE SET last_used_at = now()
+      WHERE login_addresses.last_used_at < now() - interval '1 hour'
+    RETURNING xmax = 0 AS added`.execute(tx);
+  if (rows[0]?.added) await forgetOldest(tx, userId);
+}
+
+/** Whoever signs in at the same time may be removing the same ones: those are left to them, or each could wait for the other. */
+async function forgetOldest(tx: Tx, userId: string): Promise<void> {
+  await sql`
+    DELETE FROM login_addresses WHERE user_id = ${userId} AND address IN (
+      SELECT address FROM login_addresses WHERE user_id = ${userId} AND last_used_at <= (
+        SELECT last_used_at FROM login_addresses WHERE user_id = ${userId}
+        ORDER BY last_used_at DESC OFFSET ${MOST_KEPT} LIMIT 1)
+      FOR UPDATE SKIP LOCKED)`.execute(tx);
+}
+
+/** @returns how many had not been used for `age` ms and are gone. */
+export async function forgetUnused(db: Db, age: number): Promise<number> {
+  const result = await db
+    .deleteFrom("login_addresses")
+    .where(sql<boolean>`last_used_at < now() - ${age} * interval '1 millisecond'`)
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
+}
+
+export async function placesOf(db: Db, userId: string): Promise<{ address: string; last_used_at: Date }[]> {
+  return db
+    .selectFrom("login_addresses")
+    .select(["address", "last_used_at"])
+    .where("user_id", "=", userId)
+    .orderBy("last_used_at", "desc")
+    .execute();
+}
+
+export async function forgetPlaces(db: Db, userId: string): Promise<void> {
+  await db.deleteFrom("login_addresses").where("user_id", "=", userId).execute();
+}

@@ -1,0 +1,37 @@
+import { createHash } from "node:crypto";
+import ipaddr from "ipaddr.js";
+import type { Subject } from "./limiter.ts";
+
+/** Bits of an IPv6 address that one household has: with all of them everybody would have 2^64 addresses. */
+const HOUSEHOLD = 64;
+
+/**
+ * An address as limits know it: IPv4 whole, also where it is written as IPv6, and of IPv6 the first half, as in
+ * `2001:db8:0:1::/64`. What a proxy tells that is no address stays as it is, cut.
+ */
+export function placeOf(address: string): string {
+  const [text = ""] = address.split("%");
+  if (!ipaddr.isValid(text)) return address.slice(0, 64);
+  const parsed = ipaddr.process(text);
+  if (parsed.kind() === "ipv4") return parsed.toString();
+  return `${ipaddr.IPv6.networkAddressFromCIDR(`${parsed.toString()}/${HOUSEHOLD}`).toString()}/${HOUSEHOLD}`;
+}
+
+/** Whether it is the machine that the server runs on. */
+export function isOwnMachine(address: string): boolean {
+  return ipaddr.isValid(address) && ipaddr.process(address).range() === "loopback";
+}
+
+export function subjectOfAddress(address: string): Subject {
+  return hashed(`address ${placeOf(address)}`);
+}
+
+/** @param login a name or an email, as it was typed. */
+export function subjectOfLogin(login: string): Subject {
+  return hashed(`login ${login.trim().toLowerCase()}`);
+}
+
+/** Who tries which name from where is nobody's business who looks at keys; and it ends in two hexadecimal digits. */
+function hashed(text: string): Subject {
+  return createHash("sha256").update(text).digest("hex").slice(0, 32);
+}
