@@ -14,6 +14,8 @@ blocks.json                whom you block
 mutes.json                 whom you have muted
 posts.json                 your posts, with their captions and the names of their pictures
 likes.json                 which posts you like
+comments.json              what you have written below posts
+comment_likes.json         which comments you like
 saved.json                 which posts you have saved, and in which collections they are
 collections.json           the names of your collections
 media/                     the pictures of your posts as you uploaded them, a folder a post
