@@ -9,6 +9,7 @@ import { idempotency } from "./idempotency/plugin.ts";
 import { likes } from "./likes/plugin.ts";
 import { limits } from "./limits/plugin.ts";
 import { media } from "./media/plugin.ts";
+import { notifications } from "./notifications/plugin.ts";
 import { posts } from "./posts/plugin.ts";
 import { saves } from "./saves/plugin.ts";
 import { search } from "./search/plugin.ts";
@@ -29,6 +30,7 @@ export const features: readonly Feature[] = [
   comments,
   saves,
   tags,
+  notifications,
   exports,
   search,
   limits,

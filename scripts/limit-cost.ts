@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
 import { makeDataset } from "../plugins/feed/bench/dataset.ts";
-import { requestOf } from "../plugins/feed/bench/requests.ts";
 import { ruleOf } from "../plugins/limits/log.ts";
 import { openBenchDatabase } from "../src/bench/database.ts";
 import { assertAnswered, loadTo, startLoadGenerator } from "../src/bench/load/generator.ts";
 import { Random } from "../src/bench/random.ts";
 import { startBenchRedis } from "../src/bench/redis-server.ts";
 import { describeMachine, formatReport, judged } from "../src/bench/report.ts";
-import { startBenchServer } from "../src/bench/server.ts";
+import { requestOf } from "../src/bench/request.ts";
+import { type BenchServer, startBenchServer } from "../src/bench/server.ts";
 import { median } from "../src/bench/statistics.ts";
 import { CANDIDATES, type Candidate } from "./limits/candidates.ts";
 
@@ -81,7 +81,7 @@ for (let round = 0; round < 5; round++) {
 }
 
 const dataset = makeDataset({ users: 2_000, posts: 20_000, following: 5, follows: "even", celebrities: 1, seed: 1 });
-const servers = [];
+const servers: Array<{ server: BenchServer; enabled: string; posts: string[]; perSecond: number[] }> = [];
 for (const enabled of ["true", "false"]) {
   const server = await startBenchServer(join(import.meta.dirname, "../bin/tintype.js"), {
     TINTYPE_REDIS_URL: redis.url,

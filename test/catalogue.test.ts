@@ -31,6 +31,7 @@ const PINNED = `
 404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
 404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
 404 MEDIA_NOT_FOUND There is no such picture.
+404 NOTIFICATION_NOT_FOUND You have no such notification.
 404 POST_NOT_FOUND There is no such post.
 404 ROUTE_NOT_FOUND There is no {method} {path}.
 404 SESSION_NOT_FOUND You have no such session.

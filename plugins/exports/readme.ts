@@ -12,6 +12,8 @@ follow_requests.json       who asks to follow you
 sent_follow_requests.json  whom you ask
 blocks.json                whom you block
 mutes.json                 whom you have muted
+notifications.json         what you were told in the last 90 days
+notification_preferences.json  what you want to be told
 posts.json                 your posts, with their captions and the names of their pictures
 likes.json                 which posts you like
 comments.json              what you have written below posts

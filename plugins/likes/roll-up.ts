@@ -14,7 +14,6 @@ declare module "../../src/events.ts" {
   interface Events {
     /** The post is there, and stays until the transaction ends. */
     "likes.rolled_up": RolledUp;
-    "notifications.asked": { user_id: string };
   }
 }
 

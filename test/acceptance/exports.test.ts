@@ -104,6 +104,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "likes.json",
         "mutes.json",
       ],
+      ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
       ...[
         `media/${first.id}/1.jpg`,
