@@ -30,8 +30,8 @@ export const features: readonly Feature[] = [
   comments,
   saves,
   tags,
+  notifications,
   exports,
   search,
   limits,
-  notifications,
 ];

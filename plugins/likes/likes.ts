@@ -2,6 +2,7 @@ import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { coalesce } from "../../src/db/coalesce.ts";
 import type { Db } from "../../src/db/transaction.ts";
+import { withAnswer } from "../../src/http/idempotency.ts";
 import { hotEngagement, postNotFound } from "../posts/index.ts";
 import { Backlog } from "./backlog.ts";
 import { likesDuplicate, likesTotal } from "./metrics.ts";
@@ -33,42 +34,44 @@ export class Likes {
   }
 
   /** Idempotent. @throws 404 for a post that is not there or not for the viewer's eyes. */
-  async like(viewerId: string, id: string): Promise<LikeAnswer> {
-    const postId = id.toLowerCase();
-    const made = await this.#change(postId, (db) => insertLike(db, viewerId, postId));
-    if (made) likesTotal.inc({ action: "like" });
-    else likesDuplicate.inc();
-    return this.#answer(postId, made);
+  async like(viewerId: string, postId: string): Promise<LikeAnswer> {
+    const answer = await this.#change(postId, (db, id) => insertLike(db, viewerId, id));
+    if (answer.idempotent) likesDuplicate.inc();
+    else likesTotal.inc({ action: "like" });
+    return answer;
   }
 
   /** Idempotent. @throws 404 as above. */
-  async unlike(viewerId: string, id: string): Promise<LikeAnswer> {
-    const postId = id.toLowerCase();
-    const gone = await this.#change(postId, (db) => deleteLike(db, viewerId, postId));
-    if (gone) likesTotal.inc({ action: "unlike" });
-    return this.#answer(postId, gone);
+  async unlike(viewerId: string, postId: string): Promise<LikeAnswer> {
+    const answer = await this.#change(postId, (db, id) => deleteLike(db, viewerId, id));
+    if (!answer.idempotent) likesTotal.inc({ action: "unlike" });
+    return answer;
   }
 
   async stop(): Promise<void> {
     await this.#backlog.stop();
   }
 
-  async #change(postId: string, statement: (db: Db) => Promise<boolean | undefined>): Promise<boolean> {
-    if (!isUuid(postId)) throw postNotFound({});
+  async #change(id: string, statement: (db: Db, postId: string) => Promise<boolean | undefined>): Promise<LikeAnswer> {
+    if (!isUuid(id)) throw postNotFound({});
+    const postId = id.toLowerCase();
     await this.#backlog.room();
-    const changed = await statement(this.#context.db);
-    if (changed === undefined) throw postNotFound({});
-    if (changed) {
+    const answer = await withAnswer<LikeAnswer>(this.#context.db, 200, async (db) => {
+      const changed = await statement(db, postId);
+      if (changed === undefined) throw postNotFound({});
+      return { success: true, idempotent: !changed, like_count: await this.#count(db, postId) };
+    });
+    if (!answer.idempotent) {
       this.#backlog.appended();
       // So that one's own like is in the next feed that this server gives.
       hotEngagement(this.#context).forget(postId);
     }
-    return changed;
+    return answer;
   }
 
-  /** The count is read by a query that begins now, so one's own like is in it. */
-  async #answer(postId: string, changed: boolean): Promise<LikeAnswer> {
-    const counts = await this.#counts([postId]);
-    return { success: true, idempotent: !changed, like_count: counts.get(postId) ?? 0 };
+  /** By a query that begins now, so that one's own like is in it; in the transaction, where the like is not committed yet. */
+  async #count(db: Db, postId: string): Promise<number> {
+    const counts = db === this.#context.db ? await this.#counts([postId]) : await likeCounts(db, [postId]);
+    return counts.get(postId) ?? 0;
   }
 }

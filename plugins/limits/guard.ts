@@ -13,7 +13,7 @@ const desks = new WeakMap<Context, Desk>();
 
 /** Has the limits kept that routes name in their configuration. Routes that name none cost nothing. */
 export async function guardRoutes(scope: App, context: Context): Promise<void> {
-  const desk = desks.get(context) ?? new Desk(openLimiter(context));
+  const desk = desks.get(context) ?? new Desk(() => openLimiter(context));
   desks.set(context, desk);
   scope.decorateRequest("places", null);
   scope.addHook("onRoute", (route) => {

@@ -43,10 +43,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
         response: { 200: SaveAnswer },
       },
     },
-    async (request) => {
-      await save(context, viewerOf(request).id, request.params.id, request.body?.collection ?? null);
-      return { saved: true };
-    },
+    async (request) => save(context, viewerOf(request).id, request.params.id, request.body?.collection ?? null),
   );
 
   app.delete(

@@ -1,6 +1,7 @@
 import { validate as isUuid, NIL, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { keepAnswer, withAnswer } from "../../src/http/idempotency.ts";
 import { lockAccounts } from "../accounts/index.ts";
 import { postNotFound } from "../posts/index.ts";
 import { collectionNameTaken, collectionNotFound, tooManyCollections } from "./errors.ts";
@@ -22,6 +23,8 @@ import {
 /** Collections that one account may have: a page of them counts the posts of each. */
 export const MOST_COLLECTIONS = 200;
 
+const SAVED = { saved: true };
+
 type SavesContext = Pick<Context, "db">;
 
 /**
@@ -33,19 +36,23 @@ export async function save(
   viewerId: string,
   postId: string,
   collection: string | null,
-): Promise<void> {
+): Promise<{ saved: boolean }> {
   if (!isUuid(postId)) throw postNotFound({});
   if (collection === null) {
-    if (!(await insertSave(db, viewerId, postId))) throw postNotFound({});
-    return;
+    return withAnswer(db, 200, async (db) => {
+      if (!(await insertSave(db, viewerId, postId))) throw postNotFound({});
+      return SAVED;
+    });
   }
   const name = collectionName(collection);
-  await inTransaction(db, async (tx) => {
+  return inTransaction(db, async (tx) => {
     if (!(await insertSave(tx, viewerId, postId))) throw postNotFound({});
     const collectionId =
       (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
     // Unsaved at this moment by another request: that one came last.
     await insertIntoCollection(tx, { userId: viewerId, postId, collectionId });
+    await keepAnswer(tx, 200, SAVED);
+    return SAVED;
   });
 }
 

@@ -48,7 +48,7 @@ export async function benchLikes(options: LikesBenchOptions): Promise<Report> {
   const generator = startLoadGenerator();
   stack.defer(() => generator.stop());
   const unlimited = await open(options, generator, stack, { TINTYPE_LIMITS_ENABLED: "false" });
-  const limited = await open(options, generator, stack, { TINTYPE_LIMITS_LIKE: "1000000/1h" });
+  const limited = await open(options, generator, stack, { TINTYPE_LIMITS_LIKE: "1000/1h" });
 
   const runs = { hot: [] as Run[], spread: [] as Run[], limited: [] as Run[] };
   const contestants = [
