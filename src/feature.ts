@@ -1,5 +1,6 @@
 import type { Command } from "@oclif/core";
 import type { Context } from "./context.ts";
+import type { Counter } from "./counters.ts";
 import type { Db } from "./db/transaction.ts";
 import { ConfigError } from "./errors.ts";
 import type { EventHandlers } from "./events.ts";
@@ -56,6 +57,8 @@ export interface Feature {
    * What only saves work, or is soon gone, may be left out. Asked of every feature.
    */
   objects?: (db: Db) => AsyncIterable<KnownObject>;
+  /** The counters that it keeps, for `counters verify`. Asked of every feature. */
+  counters?: () => Promise<readonly Counter[]>;
   /** Its tables whose rows are of no use without objects that `objects` leaves out. No other table may refer to them. */
   passing?: readonly string[];
 }

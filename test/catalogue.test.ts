@@ -18,21 +18,29 @@ const PINNED = `
 401 UNAUTHENTICATED Sign in first: send the header Authorization: Bearer TOKEN with a token that is still valid.
 401 WRONG_CREDENTIALS The name or the password is wrong.
 403 ACCOUNT_SUSPENDED This account is suspended. Ask the operator of this server why.
+403 COMMENTS_CLOSED The author of this post takes no more comments.
 403 INVITE_INVALID This invite code is mistyped, used or too old. Ask its sender for another.
 403 INVITE_REQUIRED This server takes registrations by invitation only. Ask its operator for a code and send it as invite_code.
+403 NOT_YOUR_COMMENT Only its author and the author of the post can delete this comment.
 403 NOT_YOUR_POST Only its author can change this post.
 403 REGISTRATION_CLOSED This server takes no registrations. Ask its operator for an account.
 403 WRONG_PASSWORD The current password is wrong.
 403 YOU_BLOCK You block {username}. Unblock them first.
+404 COLLECTION_NOT_FOUND You have no such collection.
+404 COMMENT_NOT_FOUND There is no such comment.
 404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
 404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
 404 MEDIA_NOT_FOUND There is no such picture.
+404 NOTIFICATION_NOT_FOUND You have no such notification.
 404 POST_NOT_FOUND There is no such post.
 404 ROUTE_NOT_FOUND There is no {method} {path}.
 404 SESSION_NOT_FOUND You have no such session.
 404 USER_NOT_FOUND There is no user named {username}.
 408 REQUEST_TIMEOUT The request took too long to arrive.
+409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
+409 IDEMPOTENCY_IN_PROGRESS The request with this Idempotency-Key is still under way. Send it again shortly.
+409 POST_NOT_PUBLISHED Your post is not published yet. Comment when it is.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.
@@ -43,7 +51,9 @@ const PINNED = `
 422 CANNOT_BLOCK_SELF You cannot block yourself.
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.
 422 CANNOT_MUTE_SELF You cannot mute yourself.
+422 COMMENT_EMPTY A comment has a text.
 422 EMPTY_FILE {name} is empty.
+422 IDEMPOTENCY_KEY_REUSED This Idempotency-Key was used for a request with another body. Give each request a key of its own.
 422 INVALID_VALUE The request was understood but refused: {reason}.
 422 LINK_INVALID This link is mistyped, used or too old. Ask for another.
 422 MAIL_NOT_CONFIGURED This server sends no mail. Its operator can help, also with a link for a new password.
@@ -52,11 +62,14 @@ const PINNED = `
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.
+422 TAG_SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a hashtag.
+422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TOO_MANY_HASHTAGS A text may have {limit} hashtags at most; take some out.
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
 429 RATE_LIMITED That was too often. Try again in {seconds} s.
+429 TOO_MANY_IDEMPOTENCY_KEYS You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
 503 SHUTTING_DOWN This server is being stopped. Try again at once.
@@ -97,7 +110,7 @@ t.test("the list of features", async (t) => {
   }
   t.same(
     names.filter((_, index) => features[index]?.core),
-    ["tickets", "accounts", "graph", "media", "avatars", "posts"],
+    ["tickets", "accounts", "idempotency", "graph", "media", "avatars", "posts"],
   );
   t.equal(features.filter(({ authenticate }) => authenticate).length, 1, "one feature says who a token is");
   const jobs = features.flatMap((feature) => feature.jobs ?? []).map(({ name }) => name);

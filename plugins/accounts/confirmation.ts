@@ -1,5 +1,6 @@
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import { redeemLink } from "./links.ts";
 import { requireMail } from "./mails.ts";
 import { setEmailConfirmed } from "./store.ts";
@@ -8,9 +9,14 @@ import { setEmailConfirmed } from "./store.ts";
 export async function requestConfirmation(
   { config, db, enqueue }: Pick<Context, "config" | "db" | "enqueue">,
   userId: string,
-): Promise<void> {
+): Promise<{ status: "accepted" }> {
   requireMail(config);
-  await inTransaction(db, (tx) => enqueue(tx, "accounts.mail", { kind: "email_confirmation", user_id: userId }));
+  const answer = { status: "accepted" } as const;
+  await inTransaction(db, async (tx) => {
+    await enqueue(tx, "accounts.mail", { kind: "email_confirmation", user_id: userId });
+    await keepAnswer(tx, 202, answer);
+  });
+  return answer;
 }
 
 /** Whoever has the link reads that email. @throws 422 for a link that is not good any more. */

@@ -1,6 +1,7 @@
 import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import type { Viewer } from "../../src/http/types.ts";
 import { lockActive } from "./accounts.ts";
 import { userNotFound, wrongPassword } from "./errors.ts";
@@ -44,6 +45,7 @@ export async function changePassword(
       await endSessions(tx, { notices }, account.id, viewer.session_id);
       await deleteLinksOf(tx, account.id, "password_reset");
       await emit(tx, "account.password_changed", { user_id: account.id });
+      await keepAnswer(tx, 204, null);
     }),
   );
 }

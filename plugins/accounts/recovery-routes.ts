@@ -26,10 +26,7 @@ export function recoveryRoutes(app: App, context: Context): void {
         response: { 202: Accepted },
       },
     },
-    async (request, reply) => {
-      await requestConfirmation(context, viewerOf(request).id);
-      return reply.code(202).send(accepted);
-    },
+    async (request, reply) => reply.code(202).send(await requestConfirmation(context, viewerOf(request).id)),
   );
 
   app.post(

@@ -16,7 +16,10 @@ export function sessionRoutes(app: App, context: Context): void {
 
   app.post(
     "/auth/logout",
-    { schema: { summary: "End this session", tags, response: { 204: Type.Null() } } },
+    {
+      config: { withoutIdempotencyKey: true },
+      schema: { summary: "End this session", tags, response: { 204: Type.Null() } },
+    },
     async (request, reply) => {
       const { id, session_id } = viewerOf(request);
       await endSession(context, id, session_id);

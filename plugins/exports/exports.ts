@@ -2,6 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import type { MediaStore } from "../../src/ports/media.ts";
 import { requireActive } from "../accounts/index.ts";
 import { downloadable, exportOf, replaceExport, replaceToken, withdraw } from "./store.ts";
@@ -37,6 +38,7 @@ export async function requestExport(context: Context, userId: string): Promise<"
       await requireActive(tx, userId);
       if (!(await replaceExport(tx, { user_id: userId, id, token: newToken() }, seen?.id ?? null))) return false;
       await enqueue(tx, "exports.make", { export_id: id });
+      await keepAnswer(tx, 202, { status: "processing" });
       return true;
     });
   }

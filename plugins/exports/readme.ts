@@ -12,7 +12,12 @@ follow_requests.json       who asks to follow you
 sent_follow_requests.json  whom you ask
 blocks.json                whom you block
 mutes.json                 whom you have muted
+notifications.json         what you were told in the last 90 days
+notification_preferences.json  what you want to be told
 posts.json                 your posts, with their captions and the names of their pictures
+likes.json                 which posts you like
+saved.json                 which posts you have saved, and in which collections they are
+collections.json           the names of your collections
 media/                     the pictures of your posts as you uploaded them, a folder a post
 missing.txt                only if something could not be found: what
 

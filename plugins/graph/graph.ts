@@ -1,5 +1,6 @@
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import { addToCounter, lockAccounts, requireActive, userNotFound } from "../accounts/index.ts";
 import { cannotBlockSelf, cannotFollowSelf, cannotMuteSelf, followRequestNotFound, youBlock } from "./errors.ts";
 import {
@@ -19,6 +20,17 @@ import { mayBeKnownTo, mayBeSeenBy } from "./visibility.ts";
 
 /** What one is to an account: follows it, has asked to, or neither. */
 export type FollowStatus = "following" | "requested" | "none";
+
+/** What the other now is to the viewer. */
+interface Following {
+  status: FollowStatus;
+}
+interface Blocking {
+  blocking: boolean;
+}
+interface Muting {
+  muting: boolean;
+}
 
 /** It ended with one of the two, who is being deleted and has nothing left that could be seen. */
 interface Erased {
@@ -58,109 +70,110 @@ export async function requireSeen(db: Db, viewerId: string, username: string): P
 }
 
 /** Follows a public account, asks a private one. Idempotent. @throws 404, 422 for oneself, 403 for whom one blocks. */
-export async function follow(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
-  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, target) => {
+export async function follow(context: GraphContext, viewerId: string, username: string): Promise<Following> {
+  return betweenTwo<Following>(context, viewerId, username, cannotFollowSelf, async (tx, target) => {
     if (target.blocking) throw youBlock({ username: target.username });
     const pair = { follower_id: viewerId, following_id: target.id };
-    if (await isFollowing(tx, pair)) return "following";
+    if (await isFollowing(tx, pair)) return { status: "following" };
     if (target.is_private) {
       if (await insertRequest(tx, pair)) await context.emit(tx, "follow.requested", pair);
-      return "requested";
+      return { status: "requested" };
     }
     // One that was made before the account went public, and has not been approved yet.
     if (await deleteRequest(tx, pair)) await context.emit(tx, "follow.request_ended", pair);
     await startFollow(tx, context, pair);
-    return "following";
+    return { status: "following" };
   });
 }
 
 /** Ends a follow, or withdraws the request. Idempotent. @throws 404, 422 for oneself. */
-export async function unfollow(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
-  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, target) => {
+export async function unfollow(context: GraphContext, viewerId: string, username: string): Promise<Following> {
+  return betweenTwo<Following>(context, viewerId, username, cannotFollowSelf, async (tx, target) => {
     await endFollowing(tx, context, { follower_id: viewerId, following_id: target.id });
-    return "none";
+    return { status: "none" };
   });
 }
 
 /** Idempotent: who follows already stays a follower. @returns what the other now is to the viewer. @throws 404 */
-export async function approve(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
-  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, requester) => {
+export async function approve(context: GraphContext, viewerId: string, username: string): Promise<Following> {
+  return betweenTwo<Following>(context, viewerId, username, cannotFollowSelf, async (tx, requester) => {
     const pair = { follower_id: requester.id, following_id: viewerId };
     if (await deleteRequest(tx, pair)) {
       await startFollow(tx, context, pair);
       await context.emit(tx, "follow.approved", pair);
     } else if (!(await isFollowing(tx, pair))) throw followRequestNotFound({ username: requester.username });
-    return "following";
+    return { status: "following" };
   });
 }
 
 /** Idempotent. @returns what the other now is to the viewer. @throws 404 for no such account. */
-export async function deny(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
-  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, requester) => {
+export async function deny(context: GraphContext, viewerId: string, username: string): Promise<Following> {
+  return betweenTwo<Following>(context, viewerId, username, cannotFollowSelf, async (tx, requester) => {
     const pair = { follower_id: requester.id, following_id: viewerId };
     if (await deleteRequest(tx, pair)) await context.emit(tx, "follow.request_ended", pair);
-    return (await isFollowing(tx, pair)) ? "following" : "none";
+    return { status: (await isFollowing(tx, pair)) ? "following" : "none" };
   });
 }
 
 /** Takes a follower, or a request, away. Idempotent. @throws 404 for no such account. */
-export async function removeFollower(context: GraphContext, viewerId: string, username: string): Promise<FollowStatus> {
-  return betweenTwo<FollowStatus>(context, viewerId, username, cannotFollowSelf, async (tx, follower) => {
+export async function removeFollower(context: GraphContext, viewerId: string, username: string): Promise<Following> {
+  return betweenTwo<Following>(context, viewerId, username, cannotFollowSelf, async (tx, follower) => {
     await endFollowing(tx, context, { follower_id: follower.id, following_id: viewerId });
-    return "none";
+    return { status: "none" };
   });
 }
 
 /** Ends follows and requests in both directions. Idempotent. @returns whether one blocks now. @throws 404, 422 for oneself. */
-export async function block(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+export async function block(context: GraphContext, viewerId: string, username: string): Promise<Blocking> {
   return betweenTwo(context, viewerId, username, cannotBlockSelf, async (tx, { id }) => {
     const pair = { blocker_id: viewerId, blocked_id: id };
-    if (!(await insertBlock(tx, pair))) return true;
+    if (!(await insertBlock(tx, pair))) return { blocking: true };
     await endFollowing(tx, context, { follower_id: viewerId, following_id: id });
     await endFollowing(tx, context, { follower_id: id, following_id: viewerId });
     await context.emit(tx, "account.blocked", pair);
-    return true;
+    return { blocking: true };
   });
 }
 
 /** Brings no follow back. Idempotent. @returns whether one blocks now. @throws 404, 422 for oneself. */
-export async function unblock(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+export async function unblock(context: GraphContext, viewerId: string, username: string): Promise<Blocking> {
   return betweenTwo(context, viewerId, username, cannotBlockSelf, async (tx, { id }) => {
     const pair = { blocker_id: viewerId, blocked_id: id };
     if (await deleteBlock(tx, pair)) await context.emit(tx, "account.unblocked", pair);
-    return false;
+    return { blocking: false };
   });
 }
 
 /** Keeps an account's posts out of the viewer's feed. Idempotent. @returns whether one mutes now. @throws 404, 422. */
-export async function mute(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+export async function mute(context: GraphContext, viewerId: string, username: string): Promise<Muting> {
   return betweenTwo(context, viewerId, username, cannotMuteSelf, async (tx, { id }) => {
     const pair = { muter_id: viewerId, muted_id: id };
     if (await insertMute(tx, pair)) await context.emit(tx, "account.muted", pair);
-    return true;
+    return { muting: true };
   });
 }
 
 /** Idempotent. @returns whether one mutes now. @throws 404, 422 for oneself. */
-export async function unmute(context: GraphContext, viewerId: string, username: string): Promise<boolean> {
+export async function unmute(context: GraphContext, viewerId: string, username: string): Promise<Muting> {
   return betweenTwo(context, viewerId, username, cannotMuteSelf, async (tx, { id }) => {
     const pair = { muter_id: viewerId, muted_id: id };
     if (await deleteMute(tx, pair)) await context.emit(tx, "account.unmuted", pair);
-    return false;
+    return { muting: false };
   });
 }
 
 /**
  * Runs `work` with both accounts locked, so that all that happens between two people happens one after the other.
  * Who they are to each other is read behind the lock: before it, somebody may just be blocking.
+ * @returns what `work` gives, which is the answer, and is kept as such with what it did.
  */
-async function betweenTwo<T>(
+async function betweenTwo<Answer extends object>(
   { db }: GraphContext,
   viewerId: string,
   username: string,
   refuseSelf: (values: Record<never, never>) => Error,
-  work: (tx: Tx, target: Account) => Promise<T>,
-): Promise<T> {
+  work: (tx: Tx, target: Account) => Promise<Answer>,
+): Promise<Answer> {
   const { id } = await requireKnown(db, viewerId, username);
   if (id === viewerId) throw refuseSelf({});
   return inTransaction(db, async (tx) => {
@@ -168,7 +181,9 @@ async function betweenTwo<T>(
     await requireActive(tx, viewerId);
     const target = await findAccount(tx, viewerId, { id }, mayBeKnownTo(viewerId));
     if (!target) throw userNotFound({ username });
-    return work(tx, target);
+    const answer = await work(tx, target);
+    await keepAnswer(tx, 200, answer);
+    return answer;
   });
 }
 

@@ -27,5 +27,6 @@ export const graph: Feature = {
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).graphTakeout(context, userId);
   },
+  counters: async () => (await import("./counters.ts")).graphCounters,
   erase: async (...account) => (await import("./erase.ts")).eraseGraph(...account),
 };

@@ -27,12 +27,13 @@ export interface Held extends Wanted {
 
 /** Where requests get their places, and what is said of them in answers. */
 export class Desk {
-  readonly #limiter: Limiter;
-  readonly #turns: Turns;
+  readonly #open: () => Limiter;
+  #limiter: Limiter | undefined;
+  #turns: Turns | undefined;
 
-  constructor(limiter: Limiter) {
-    this.#limiter = limiter;
-    this.#turns = new Turns(limiter);
+  /** @param open is called for the first request. */
+  constructor(open: () => Limiter) {
+    this.#open = open;
   }
 
   /**
@@ -43,7 +44,7 @@ export class Desk {
     const held = await Promise.all(
       wanted.map(async (one): Promise<Held> => {
         const { limit, name, amount } = one;
-        return { ...one, place: await (limit.guesses ? this.#turns : this.#limiter).take(name, limit.rule, amount) };
+        return { ...one, place: await this.#placesOf(limit).take(name, limit.rule, amount) };
       }),
     );
     const refused = held.filter(({ place }) => !place.taken);
@@ -76,7 +77,18 @@ export class Desk {
 
   /** Says how a limit stands, where nothing is taken of it. */
   async tell(reply: FastifyReply, { limit, name }: Wanted): Promise<void> {
-    tellStanding(reply, limit, await this.#limiter.look(name, limit.rule));
+    tellStanding(reply, limit, await this.#opened().look(name, limit.rule));
+  }
+
+  #placesOf({ guesses }: Limit): Pick<Limiter, "take"> {
+    if (!guesses) return this.#opened();
+    this.#turns ??= new Turns(this.#opened());
+    return this.#turns;
+  }
+
+  #opened(): Limiter {
+    this.#limiter ??= this.#open();
+    return this.#limiter;
   }
 }
 

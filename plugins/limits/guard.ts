@@ -13,7 +13,7 @@ const desks = new WeakMap<Context, Desk>();
 
 /** Has the limits kept that routes name in their configuration. Routes that name none cost nothing. */
 export async function guardRoutes(scope: App, context: Context): Promise<void> {
-  const desk = desks.get(context) ?? new Desk(openLimiter(context));
+  const desk = desks.get(context) ?? new Desk(() => openLimiter(context));
   desks.set(context, desk);
   scope.decorateRequest("places", null);
   scope.addHook("onRoute", (route) => {
@@ -51,7 +51,7 @@ function admitting(desk: Desk, limits: readonly Limit[]): Hook {
     const [first] = wanted;
     if (first === undefined) return;
     // A repeat of an answer does nothing again.
-    if (request.replayed) await desk.tell(reply, first);
+    if (request.idempotency?.replays) await desk.tell(reply, first);
     else await desk.admit(request, reply, wanted);
   };
 }

@@ -10,6 +10,8 @@ import type { Context } from "../../src/context.ts";
 import { DependencyError } from "../../src/errors.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { HttpError, invalidRequest, invalidValue, unsupportedMediaType } from "../../src/http/errors.ts";
+import { FormContent } from "../../src/http/fingerprint.ts";
+import { bodyArrived } from "../../src/http/idempotency.ts";
 import { assertStorable } from "../../src/http/validation.ts";
 import { assertSpace, inStaging, openStaging } from "../../src/staging.ts";
 import { admitUpload } from "./admission.ts";
@@ -60,6 +62,9 @@ const SNIFF_BYTES = 4 * 1024;
  * Receives a multipart upload into the staging folder, a chunk at a time: memory does not grow with the files.
  * The first thing that is wrong decides the answer; the rest of the body is then read and thrown away, because a
  * client that is still sending would not see an answer on a connection that is closed under it.
+ *
+ * With an Idempotency-Key all parts are hashed, also behind what is wrong: an answer is given again to the same form
+ * alone, refusals too. Of a form whose answer is stored nothing is staged.
  * @throws 400, 413, 415, 422, 503: see errors.ts. Nothing stays staged then.
  */
 export async function receiveUpload(
@@ -82,15 +87,20 @@ export async function receiveUpload(
   const pictures: StagedPicture[] = [];
   const fields = new Map<string, string[]>();
   let refusal: unknown = null;
+  const sent = request.idempotency && new FormContent();
+  const replays = request.idempotency?.replays === true;
+  // What of a form is missing makes another one of it, which must not be told apart from what was sent.
+  let whole = true;
 
   try {
     const most = largestUpload(config, rules);
     // A body that does not tell its length is not held to be the longest.
     const length = Number(request.headers["content-length"] ?? 0);
     if (length > most) throw uploadTooLarge({ limit: formatSize(most) });
-    await refuseFull(db, config, viewerOf(request).id, length);
+    // What was taken is told again also to whom it left no room.
+    if (!replays) await refuseFull(db, config, viewerOf(request).id, length);
     const folder = await openStaging(config);
-    await assertSpace(folder, length);
+    if (!replays) await assertSpace(folder, length);
     const limits = {
       fileSize: config.media.max_photo,
       files: rules.pictures.max + 1,
@@ -105,18 +115,25 @@ export async function receiveUpload(
     guardTotal(request, most);
     for await (const part of request.parts({ limits })) {
       try {
-        if (part.type === "field") takeField(fields, part, rules);
-        else if (refusal !== null) part.file.resume();
+        if (part.type === "field") {
+          sent?.field(part.fieldname, JSON.stringify(part.value) ?? "");
+          takeField(fields, part, rules);
+        } else if (refusal !== null || replays) await skip(part, sent);
         else {
           checkFile(part, pictures.length, rules);
           const path = join(folder, randomId());
           staged.push(path);
-          pictures.push(await stage(part, path, config));
+          pictures.push(await stage(part, path, { config, sent }));
         }
       } catch (error) {
-        if (part.type === "file") part.file.resume();
         refusal ??= error;
+        if (part.type === "file" && !part.file.readableDidRead) await skip(part, sent);
       }
+      if (part.type === "file") whole &&= part.file.readableEnded;
+    }
+    if (sent) {
+      if (!whole || (request.raw.destroyed && !request.raw.complete)) throw refusal ?? uploadIncomplete({});
+      bodyArrived(request, sent.digest());
     }
     if (refusal !== null) throw refusal;
     if (pictures.length === 0) throw mediaMissing({ limit: rules.pictures.max, field: rules.pictures.field });
@@ -163,7 +180,22 @@ function checkFile(part: MultipartFile, count: number, rules: UploadRules): void
   if (count >= max) throw tooManyMedia({ limit: max });
 }
 
-async function stage(part: MultipartFile, path: string, config: Config): Promise<StagedPicture> {
+/** Reads a file that is not taken. */
+async function skip(part: MultipartFile, sent: FormContent | null): Promise<void> {
+  if (!sent) {
+    part.file.resume();
+    return;
+  }
+  const hash = createHash("sha256");
+  for await (const chunk of part.file as AsyncIterable<Buffer>) hash.update(chunk);
+  sent.file(part.fieldname, hash.digest());
+}
+
+async function stage(
+  part: MultipartFile,
+  path: string,
+  { config, sent }: { config: Config; sent: FormContent | null },
+): Promise<StagedPicture> {
   const { max_photo, max_pixels } = config.media;
   const name = displayName(part.filename);
   const hash = createHash("sha256");
@@ -177,26 +209,33 @@ async function stage(part: MultipartFile, path: string, config: Config): Promise
     return seen;
   };
   let format: ReturnType<typeof recognise> | null = null;
+  let refusal: unknown = null;
 
   const file = await inStaging(() => open(path, "wx", 0o600));
+  const take = async (chunk: Buffer) => {
+    if (headBytes < HEAD_BYTES) {
+      // Cut, so that what is found does not depend on how the bytes came in.
+      const kept = chunk.subarray(0, HEAD_BYTES - headBytes);
+      head.push(kept);
+      headBytes += kept.length;
+    }
+    if (format === null && headBytes >= SNIFF_BYTES) format = recognise();
+    await inStaging(() => file.writeFile(chunk));
+  };
   try {
     for await (const chunk of part.file as AsyncIterable<Buffer>) {
-      if (headBytes < HEAD_BYTES) {
-        // Cut, so that what is found does not depend on how the bytes came in.
-        const kept = chunk.subarray(0, HEAD_BYTES - headBytes);
-        head.push(kept);
-        headBytes += kept.length;
-      }
-      if (format === null && headBytes >= SNIFF_BYTES) format = recognise();
       hash.update(chunk);
       bytes += chunk.length;
-      await inStaging(() => file.writeFile(chunk));
+      if (refusal === null) await take(chunk).catch((error: unknown) => (refusal = error));
     }
   } catch (error) {
     await file.close().catch(() => undefined);
     throw error;
   }
+  const sha256 = hash.digest();
+  sent?.file(part.fieldname, sha256);
   await inStaging(() => file.close());
+  if (refusal !== null) throw refusal;
   if (part.file.truncated)
     throw fileTooLarge({ name, limit: formatSize(max_photo) }, { details: { max_bytes: max_photo } });
   if (bytes === 0) throw emptyFile({ name });
@@ -205,7 +244,7 @@ async function stage(part: MultipartFile, path: string, config: Config): Promise
   if (size && size.width * size.height > max_pixels) {
     throw tooManyPixels({ name, ...size, limit: max_pixels }, { details: { ...size, max_pixels } });
   }
-  return { path, content_type: format.contentType, bytes, sha256: hash.digest() };
+  return { path, content_type: format.contentType, bytes, sha256 };
 }
 
 /** Bytes of a whole request, past all that any accepted upload could be. */

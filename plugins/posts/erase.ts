@@ -27,6 +27,7 @@ export async function erasePosts(
         posts.map(({ id }) => id),
       );
       await addToCounter(tx, userId, "post_count", -published.length);
+      for (const { id } of posts) await context.emit(tx, "post.removed", { post_id: id, author_id: userId });
       for (const { id, published_at } of published) {
         await hotPosts(context).drop(tx, id);
         await context.emit(tx, "post.deleted", { post_id: id, author_id: userId, published_at });

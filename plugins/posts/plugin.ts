@@ -9,6 +9,7 @@ export const posts: Feature = {
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).postsTakeout(context, userId);
   },
+  counters: async () => (await import("./counters.ts")).postCounters,
   erase: async (...account) => (await import("./erase.ts")).erasePosts(...account),
   on: {
     "media.ready": async (tx, { medium_id }, context) =>

@@ -1,6 +1,7 @@
 import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import { addToCounter, requireActive } from "../accounts/index.ts";
 import { hashtagsOf, mentionedIds, parseEntities, resolveEntities, type StoredEntity } from "../entities/index.ts";
 import { createMedia, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
@@ -28,21 +29,24 @@ declare module "../../src/events.ts" {
     /** Of a published one. */
     "post.caption_changed": { post_id: string; author_id: string; published_at: Date; hashtags: string[] };
     "post.deleted": { post_id: string; author_id: string; published_at: Date };
+    /** Any post, published or not: nobody finds it any more. */
+    "post.removed": { post_id: string; author_id: string };
   }
 }
 
 /**
  * Makes a post of an upload: originals first, then rows and jobs in one transaction. When this resolves, all of it is
  * durable; when it rejects, there is no post.
- * @returns the id of the post, which is being processed.
+ * @returns the answer; the post is being processed.
  */
 export async function createPost(
   context: Context,
   authorId: string,
   upload: { pictures: Upload["pictures"]; caption: string | null; altTexts: readonly (string | null)[] },
-): Promise<string> {
+): Promise<{ post_id: string; status: "processing" }> {
   const id = newId();
   const parsed = parseEntities(upload.caption ?? "");
+  const answer = { post_id: id, status: "processing" } as const;
   const originals = await storeOriginals(context, upload.pictures);
   try {
     await inTransaction(context.db, async (tx) => {
@@ -53,13 +57,14 @@ export async function createPost(
         { id, user_id: authorId, caption: upload.caption, entities: await resolveEntities(tx, authorId, parsed) },
         originals.map((original) => original.id),
       );
+      await keepAnswer(tx, 202, answer);
     });
   } catch (error) {
     await discardOriginals(context, originals);
     throw error;
   }
   postsCreated.inc();
-  return id;
+  return answer;
 }
 
 /** @throws 404 for a post that is not there or not for the viewer's eyes. */
@@ -107,6 +112,7 @@ export async function removePost(context: Context, viewerId: string, id: string)
     const post = await lockPost(tx, id);
     if (!post) throw postNotFound({});
     await deletePost(tx, id);
+    await context.emit(tx, "post.removed", { post_id: id, author_id: viewerId });
     if (post.published_at === null) return;
     await addToCounter(tx, viewerId, "post_count", -1);
     await hotPosts(context).drop(tx, id);

@@ -53,12 +53,12 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         const altTexts = (upload.fields.get("alt_text") ?? []).map(blankToNull);
         if (altTexts.length > upload.pictures.length)
           throw invalidRequest({ reason: "there are more alt_texts than media" });
-        const postId = await createPost(context, viewerOf(request).id, {
+        const answer = await createPost(context, viewerOf(request).id, {
           pictures: upload.pictures,
           caption: blankToNull(upload.fields.get("caption")?.[0]),
           altTexts,
         });
-        return await reply.code(202).send({ post_id: postId, status: "processing" as const });
+        return await reply.code(202).send(answer);
       } finally {
         await upload.discard();
       }

@@ -53,13 +53,19 @@ export function recordingDatabase(pool: pg.Pool): RecordingDatabase {
 /**
  * Runs a query function, then explains the statement that it sent: the same text with the same parameters over the
  * same protocol, so that the planner decides as it does for the product. Having run before, it finds its pages in memory.
+ * @param undo takes back what the statement changes, after each time that it runs.
  */
 export async function explain(
   { db, pool, statements }: RecordingDatabase,
   query: (db: Db) => Promise<unknown>,
+  undo: string | null = null,
 ): Promise<Explained> {
+  const back = async () => {
+    if (undo !== null) await pool.query(undo);
+  };
   statements.length = 0;
   await query(db);
+  await back();
   const [statement, ...others] = statements;
   if (!statement || others.length > 0) throw new Error(`one statement was expected, not ${statements.length}`);
   const values = [...statement.parameters];
@@ -67,10 +73,12 @@ export async function explain(
     text: `EXPLAIN (ANALYZE, BUFFERS) ${statement.sql}`,
     values,
   });
+  await back();
   const measured = await pool.query<{ "QUERY PLAN": [{ Plan: PlanNode; "Execution Time": number }] }>({
     text: `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement.sql}`,
     values,
   });
+  await back();
   const explained = measured.rows[0]?.["QUERY PLAN"][0];
   if (!explained) throw new Error("EXPLAIN said nothing");
   return {

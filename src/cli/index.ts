@@ -3,6 +3,7 @@ import { ConfigError } from "../errors.ts";
 import type { Feature } from "../feature.ts";
 import { Backup } from "./backup.ts";
 import { ConfigCheck, ConfigShow } from "./config.ts";
+import { CountersVerify } from "./counters.ts";
 import { Doctor } from "./doctor.ts";
 import { JobsList, JobsPurge, JobsRetry, JobsStatus } from "./jobs.ts";
 import { Migrate } from "./migrate.ts";
@@ -21,6 +22,7 @@ const PLATFORM: Record<string, Command.Class> = {
   restore: Restore,
   "config:show": ConfigShow,
   "config:check": ConfigCheck,
+  "counters:verify": CountersVerify,
   "jobs:status": JobsStatus,
   "jobs:list": JobsList,
   "jobs:retry": JobsRetry,

@@ -20,6 +20,7 @@ import {
   shuttingDown,
   unsupportedMediaType,
 } from "./errors.ts";
+import { honourIdempotencyKeys } from "./idempotency.ts";
 import { registerOperations } from "./operations.ts";
 import type { App } from "./types.ts";
 import { compileValidator, refuseUnstorableText } from "./validation.ts";
@@ -36,6 +37,7 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
   await app.register(
     async (api: App) => {
       requireAuthentication(api, context, features);
+      honourIdempotencyKeys(api, context);
       await guard(api);
       for (const feature of features) await register(api, feature.plugin, context);
     },
@@ -109,6 +111,7 @@ async function createApp({ config, log }: Context): Promise<App> {
   app.removeContentTypeParser("text/plain");
   parseJson(app);
   app.decorateRequest("viewer", null);
+  app.decorateRequest("idempotency", null);
   observeRequests(app);
   drainOnClose(app);
 

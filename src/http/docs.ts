@@ -1,6 +1,6 @@
 import swagger from "@fastify/swagger";
 import reference from "@scalar/fastify-api-reference";
-import type { FastifyContextConfig, FastifySchema } from "fastify";
+import type { FastifySchema, RouteOptions } from "fastify";
 import { Type } from "typebox";
 import type { Context } from "../context.ts";
 import { VERSION } from "../version.ts";
@@ -26,7 +26,7 @@ export async function registerDocs(app: App, { config }: Context): Promise<void>
     },
     transform: ({ schema, url, route }) => ({
       url,
-      schema: { ...schema, ...additions(url, route.config ?? {}, schema) },
+      schema: { ...schema, ...additions(url, route, schema) },
     }),
   });
   app.get("/openapi.json", { schema: { hide: true } }, async () => ({
@@ -67,15 +67,28 @@ const ErrorAnswer = Type.Object(
   { description: "What went wrong; the codes are in docs/errors.md" },
 );
 
+const IdempotencyKey = Type.Object({
+  "idempotency-key": Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description:
+        "Names this request, so that it may be sent again: for 24 hours the same key on the same path gives the first answer again, with `Idempotent-Replayed: true`, and nothing is done twice. Another body is a 422, one that is still under way a 409. 401, 429 and 5xx are not kept.",
+    }),
+  ),
+});
+
 /** Routes that answer as the API does, and need no token: a browser that loads or saves a file sends none. */
 const FILES = /^\/(media|exports)\//;
 
 /** What the documentation says of a route that its own schema does not. */
-function additions(url: string, config: FastifyContextConfig, schema: FastifySchema | undefined) {
+function additions(url: string, { method, config = {} }: RouteOptions, schema: FastifySchema | undefined) {
+  const takesKey = method === "POST" && !config.public && !config.withoutIdempotencyKey;
   const isApi = url.startsWith("/api/");
   if (!isApi && !FILES.test(url)) return {};
   return {
     ...(config.public || !isApi ? {} : { security: [{ token: [] }] }),
+    ...(isApi && takesKey ? { headers: IdempotencyKey } : {}),
     ...(config.form ? { body: config.form, consumes: ["multipart/form-data"] } : {}),
     response: { ...(schema?.response as object | undefined), default: ErrorAnswer },
   };

@@ -15,6 +15,7 @@ import {
   unavailable,
   unsupportedMediaType,
 } from "./errors.ts";
+import { Replay, sendReplay } from "./idempotency.ts";
 import { fromValidation } from "./validation-errors.ts";
 
 /** Seconds after which a client may try what an outage refused. */
@@ -48,6 +49,7 @@ export function answerFor(error: unknown, request: FastifyRequest): HttpError {
 
 /** Fastify's error handler. */
 export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error instanceof Replay) return sendReplay(reply, error.answer);
   const answer = answerFor(error, request);
   if (reply.raw.headersSent) {
     reply.raw.destroy();

@@ -72,9 +72,24 @@ export const unauthenticated = defineError(
 );
 export const routeNotFound = defineError("ROUTE_NOT_FOUND", 404, "There is no {method} {path}.");
 export const requestTimeout = defineError("REQUEST_TIMEOUT", 408, "The request took too long to arrive.");
+export const keyInProgress = defineError(
+  "IDEMPOTENCY_IN_PROGRESS",
+  409,
+  "The request with this Idempotency-Key is still under way. Send it again shortly.",
+);
 export const bodyTooLarge = defineError("BODY_TOO_LARGE", 413, "The body is larger than this route takes.");
 export const unsupportedMediaType = defineError("UNSUPPORTED_MEDIA_TYPE", 415, "Send {expected}.");
 export const invalidValue = defineError("INVALID_VALUE", 422, "The request was understood but refused: {reason}.");
+export const keyReused = defineError(
+  "IDEMPOTENCY_KEY_REUSED",
+  422,
+  "This Idempotency-Key was used for a request with another body. Give each request a key of its own.",
+);
+export const tooManyKeys = defineError(
+  "TOO_MANY_IDEMPOTENCY_KEYS",
+  429,
+  "You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.",
+);
 export const headersTooLarge = defineError("HEADERS_TOO_LARGE", 431, "The headers are too large.");
 export const internalError = defineError(
   "INTERNAL",

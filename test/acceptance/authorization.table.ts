@@ -22,7 +22,8 @@ export type Privacy = "private" | "public";
  * row a privacy, a column a role. A route without its rows fails the test.
  *
  * A cell is a status. 404 is the answer of what is not there, to the byte; another 404 has its code (`NOT_ASKED`, who is
- * known but does not ask). A dash: nobody can be that to this account.
+ * known but does not ask). A dash: nobody can be that to this account. Comments are on the owner's own post, or elsewhere: on
+ * that of a public account which has nothing to do with anybody. A hashtag is nobody's, and never missing.
  */
 export const TABLE = `
                                                owner follower requested stranger blocked blocking suspended anonymous
@@ -60,6 +61,43 @@ PATCH  /posts/{id}                    private  200   403      404       404     
                                       public   200   403      -         403      404     404      401       401
 DELETE /posts/{id}                    private  204   403      404       404      404     404      401       401
                                       public   204   403      -         403      404     404      401       401
+POST   /posts/{id}/like               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /posts/{id}/like               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+GET    /posts/{id}/likes              private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+POST   /posts/{id}/save               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /posts/{id}/save               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+PATCH  /me/collections/{name}         private  200   404      404       404      404     404      401       401
+                                      public   200   404      -         404      404     404      401       401
+DELETE /me/collections/{name}         private  204   404      404       404      404     404      401       401
+                                      public   204   404      -         404      404     404      401       401
+GET    /posts/{id}/comments           private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+POST   /posts/{id}/comments           private  201   201      404       404      404     404      401       401
+                                      public   201   201      -         201      404     404      401       401
+DELETE /comments/{id}                 private  204   403      404       404      404     404      401       401
+                                      public   204   403      -         403      404     404      401       401
+GET    /comments/{id}/replies         private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+POST   /comments/{id}/like            private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /comments/{id}/like            private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /comments/{id}#elsewhere       private  204   403      403       403      404     404      401       401
+                                      public   204   403      -         403      404     404      401       401
+GET    /comments/{id}/replies#elsewhere
+                                      private  200   200      200       200      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+POST   /comments/{id}/like#elsewhere  private  200   200      200       200      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /comments/{id}/like#elsewhere  private  200   200      200       200      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+GET    /tags/{tag}/posts              private  200   200      200       200      200     200      401       401
+                                      public   200   200      -         200      200     200      401       401
 DELETE /auth/sessions/{id}            private  204   404      404       404      404     404      401       401
                                       public   204   404      -         404      404     404      401       401
 GET    /media/{medium}/{file}         private  200   200      404       404      404     404      404       404

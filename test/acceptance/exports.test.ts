@@ -61,6 +61,8 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   await ana.request("POST", "/users/cleo/mute");
   await here.sql.query("UPDATE users SET is_private = true WHERE username IN ('ana', 'cleo')");
   await dora.request("POST", "/users/ana/follow");
+  await ana.request("POST", `/posts/${first.id}/like`);
+  await ana.request("POST", `/posts/${first.id}/save`, { json: { collection: "Mine" } });
   await ana.request("POST", "/users/cleo/follow");
 
   t.strictSame((await ana.request("GET", "/me/export")).body, { status: "none", url: null, expires_at: null });
@@ -91,12 +93,15 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "avatar.jpg",
         "avatar_upload.png",
         "blocks.json",
+        "collections.json",
         "follow_requests.json",
         "followers.json",
         "following.json",
+        "likes.json",
         "mutes.json",
       ],
-      ...["posts.json", "profile.json", "sent_follow_requests.json", "sessions.json"],
+      ...["notifications.json", "notification_preferences.json"],
+      ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
       ...[
         `media/${first.id}/1.jpg`,
         `media/${first.id}/2.png`,
@@ -135,6 +140,9 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
     );
   }
   t.match(json("sent_follow_requests.json"), [{ username: "cleo", requested_at: /Z$/ }]);
+  t.match(json("likes.json"), [{ post_id: first.id, liked_at: String }]);
+  t.match(json("saved.json"), [{ post_id: first.id, saved_at: String, collections: ["Mine"] }]);
+  t.match(json("collections.json"), [{ name: "Mine", created_at: String }]);
   const posts = new Map(json("posts.json").map((post: Json) => [post.id, post]));
   for (const { id } of [first, second]) {
     const shown = (await ana.request("GET", `/posts/${id}`)).body;

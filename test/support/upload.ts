@@ -9,6 +9,8 @@ export interface OpenUpload {
   send(bytes: number): Promise<void>;
   /** Ends the file and the request. */
   finish(): Promise<{ status: number; body: Json }>;
+  /** Breaks the connection. */
+  abort(): void;
   /** What finish gives; rejects when the connection breaks. */
   answer: Promise<{ status: number; body: Json }>;
 }
@@ -17,7 +19,12 @@ export interface OpenUpload {
  * Begins to upload a post of one picture, which is sent at once; whatever is sent behind it is padding. Resolves after
  * the server has accepted the request, which it says by 100 Continue.
  */
-export async function openUpload(url: string, token: string, picture: Buffer): Promise<OpenUpload> {
+export async function openUpload(
+  url: string,
+  token: string,
+  picture: Buffer,
+  headers: Record<string, string> = {},
+): Promise<OpenUpload> {
   const boundary = "a-boundary-of-the-tests";
   const upload = request(`${url}/api/v1/posts`, {
     method: "POST",
@@ -26,6 +33,7 @@ export async function openUpload(url: string, token: string, picture: Buffer): P
       authorization: `Bearer ${token}`,
       "content-type": `multipart/form-data; boundary=${boundary}`,
       expect: "100-continue",
+      ...headers,
     },
   });
   upload.flushHeaders();
@@ -53,6 +61,7 @@ export async function openUpload(url: string, token: string, picture: Buffer): P
     async send(bytes) {
       for (let left = bytes; left > 0; left -= padding.length) await write(padding.subarray(0, left));
     },
+    abort: () => void upload.destroy(),
     finish() {
       upload.end(`\r\n--${boundary}--\r\n`);
       return answer;

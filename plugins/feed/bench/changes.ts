@@ -1,6 +1,6 @@
 import type pg from "pg";
+import { requestOf } from "../../../src/bench/request.ts";
 import type { Dataset } from "./dataset.ts";
-import { requestOf } from "./requests.ts";
 
 /** Requests that change feeds, in an order in which each of them does. */
 export interface Changes {

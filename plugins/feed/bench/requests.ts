@@ -1,25 +1,6 @@
 import type { KeptAnswer, RequestClass } from "../../../src/bench/load/plan.ts";
+import { requestOf } from "../../../src/bench/request.ts";
 import { OperationError } from "../../../src/errors.ts";
-
-/** One request of HTTP/1.1 on a connection that stays. */
-export function requestOf(options: {
-  host: string;
-  method?: string;
-  path: string;
-  token: string;
-  body?: object;
-}): Buffer {
-  const { host, method = "GET", path, token, body } = options;
-  const json = body === undefined ? "" : JSON.stringify(body);
-  const headers = [
-    `${method} ${path} HTTP/1.1`,
-    `Host: ${host}`,
-    `Authorization: Bearer ${token}`,
-    ...(body === undefined ? [] : ["Content-Type: application/json"]),
-    ...(method === "GET" ? [] : [`Content-Length: ${Buffer.byteLength(json)}`]),
-  ];
-  return Buffer.from(`${headers.join("\r\n")}\r\n\r\n${json}`);
-}
 
 /** What is asked for all the time: the first page of a feed. */
 export const PAGE = "/api/v1/feed?limit=20";

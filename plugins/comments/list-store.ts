@@ -1,0 +1,133 @@
+import { type RawBuilder, type Selectable, sql } from "kysely";
+import type { Db } from "../../src/db/transaction.ts";
+import type { Position } from "../../src/http/paging.ts";
+import type { UserRow } from "../accounts/index.ts";
+import { mentionedNames } from "../entities/index.ts";
+import { mayBeListedFor, mayBeSeenBy } from "../graph/index.ts";
+import type { CommentsTable } from "./store.ts";
+
+/** A comment with all that is shown of it. */
+export interface CommentRow extends Omit<Selectable<CommentsTable>, "user_id" | "removed_at"> {
+  author: UserRow;
+  liked_by_me: boolean;
+  /** Names by id of those whom the text mentions and the viewer may know. */
+  mentioned: Record<string, string>;
+}
+
+/**
+ * Entries of a list that one page looks at. Where the viewer is not shown that many in a row, because of whom they are
+ * of, the page is a short one and the next goes on behind them.
+ */
+export const LOOKED_AT = 500;
+
+/** What is shown of the comments of a query; `comments` and `author` are there. */
+function shown(viewerId: string, comments: string): RawBuilder<unknown> {
+  const column = (name: string) => sql.ref(`${comments}.${name}`);
+  return sql`${column("id")}, ${column("post_id")}, ${column("parent_id")}, ${column("text")}, ${column("entities")},
+    ${column("reply_count")}, ${column("like_count")}, ${column("created_at")},
+    ${mentionedNames(viewerId, `${comments}.entities`)} AS mentioned,
+    EXISTS (SELECT FROM comment_likes WHERE user_id = ${viewerId}::uuid AND comment_id = ${column("id")}) AS liked_by_me`;
+}
+
+const AUTHOR = sql`json_build_object('id', author.id, 'username', author.username, 'display_name', author.display_name,
+  'is_private', author.is_private, 'avatar_id', author.avatar_id)`;
+
+/** The comments on a post, latest first; or the replies to a comment, oldest first. */
+export type CommentList = { post_id: string } | { parent_id: string };
+
+export interface CommentPage {
+  rows: CommentRow[];
+  /** Where to go on though there are not as many rows as asked for. */
+  next: Position | null;
+}
+
+/**
+ * One page of what the viewer may be shown. A page costs as many descents as it looks at, 500 at most, however many
+ * comments there are: plans are in docs/comment-plans.md.
+ */
+export async function listComments(
+  db: Db,
+  viewerId: string,
+  list: CommentList,
+  { limit, after }: { limit: number; after: Position | null },
+): Promise<CommentPage> {
+  const [of, order, behind] =
+    "post_id" in list
+      ? [sql`post_id = ${list.post_id} AND parent_id IS NULL`, sql`DESC`, sql`<`]
+      : [sql`parent_id = ${list.parent_id}`, sql`ASC`, sql`>`];
+  const entries = sql`comments WHERE ${of}
+    ${after ? sql`AND (created_at, id) ${behind} (${after.at}, ${after.id}::uuid)` : sql``}`;
+  const sorted = sql`ORDER BY created_at ${order}, id ${order}`;
+  const { rows } = await sql<(CommentRow | { id: null }) & { next_at: Date | null; next_id: string | null }>`
+    WITH page AS MATERIALIZED (
+      SELECT entries.*, ${AUTHOR} AS author
+      FROM (SELECT * FROM ${entries} ${sorted} LIMIT ${LOOKED_AT}) AS entries
+      JOIN users AS author ON author.id = entries.user_id
+      WHERE entries.removed_at IS NULL AND ${mayBeListedFor(viewerId, "author")}
+      ${sorted} LIMIT ${limit}
+    )
+    SELECT ${shown(viewerId, "page")}, page.author, rest.created_at AS next_at, rest.id AS next_id
+    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
+      SELECT created_at, id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
+      ${sorted} OFFSET ${LOOKED_AT - 1} LIMIT 1
+    ) AS rest ON true
+    ORDER BY page.created_at ${order}, page.id ${order}`.execute(db);
+  const { next_at = null, next_id = null } = rows[0] ?? {};
+  return {
+    rows: rows.filter((row) => row.id !== null),
+    next: next_at && next_id ? { at: next_at, id: next_id } : null,
+  };
+}
+
+/** A comment that the viewer may see, with whose post it is on. */
+export type SeenComment = CommentRow & { post_author_id: string };
+
+/**
+ * The comment, if the viewer may see its post and is shown its author among others and, where it is a reply, also the
+ * author of what it replies to.
+ */
+export async function findComment(db: Db, viewerId: string, id: string): Promise<SeenComment | undefined> {
+  const { rows } = await sql<SeenComment>`
+    SELECT ${shown(viewerId, "comments")}, ${AUTHOR} AS author, posts.user_id AS post_author_id
+    FROM comments
+    JOIN posts ON posts.id = comments.post_id
+    JOIN users AS owner ON owner.id = posts.user_id
+    JOIN users AS author ON author.id = comments.user_id
+    LEFT JOIN comments AS parent ON parent.id = comments.parent_id
+    LEFT JOIN users AS parent_author ON parent_author.id = parent.user_id
+    WHERE comments.id = ${id} AND comments.removed_at IS NULL
+      AND ${mayBeSeenBy(viewerId, "owner")} AND ${mayBeListedFor(viewerId, "author")}
+      AND (parent.id IS NULL OR (parent.removed_at IS NULL AND ${mayBeListedFor(viewerId, "parent_author")}))`.execute(
+    db,
+  );
+  return rows[0];
+}
+
+export type KeptComment = Omit<Selectable<CommentsTable>, "user_id" | "entities" | "removed_at">;
+
+/** One page of what an account has written, by id. */
+export async function keptComments(db: Db, userId: string, after: string, limit: number): Promise<KeptComment[]> {
+  const { rows } = await sql<KeptComment>`
+    SELECT comments.id, comments.post_id, comments.parent_id, comments.text, comments.reply_count, comments.like_count, comments.created_at
+    FROM comments JOIN posts ON posts.id = comments.post_id LEFT JOIN comments AS parent ON parent.id = comments.parent_id
+    WHERE comments.user_id = ${userId} AND comments.id > ${after} AND comments.removed_at IS NULL AND parent.removed_at IS NULL
+    ORDER BY comments.id LIMIT ${limit}`.execute(db);
+  return rows;
+}
+
+/** One page of the comments that an account likes, by id. */
+export async function keptLikes(
+  db: Db,
+  userId: string,
+  after: string,
+  limit: number,
+): Promise<{ comment_id: string; created_at: Date }[]> {
+  return db
+    .selectFrom("comment_likes")
+    .select(["comment_id", "created_at"])
+    .where("user_id", "=", userId)
+    .where("comment_id", ">", after)
+    .orderBy("comment_id")
+    .limit(limit)
+    .execute();
+}

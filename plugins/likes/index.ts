@@ -1,0 +1,3 @@
+/** Likes of posts. */
+
+export type { RolledUp } from "./roll-up.ts";

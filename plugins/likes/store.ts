@@ -1,0 +1,139 @@
+import { type Generated, sql } from "kysely";
+import type { Db, Tx } from "../../src/db/transaction.ts";
+import type { Position } from "../../src/http/paging.ts";
+import { USER_COLUMNS, type UserRow } from "../accounts/index.ts";
+import { mayBeListedFor, type Relationship, relationshipTo } from "../graph/index.ts";
+import { likeCountOf, seenPost } from "../posts/index.ts";
+
+export interface LikesTable {
+  user_id: string;
+  post_id: string;
+  created_at: Generated<Date>;
+}
+
+export interface LikeLogTable {
+  id: Generated<number>;
+  post_id: string;
+  /** Of the post. */
+  author_id: string;
+  user_id: string;
+  delta: 1 | -1;
+  created_at: Generated<Date>;
+}
+
+export interface LikeCountsTable {
+  post_id: string;
+  /** What was rolled up: the likes of the post are this and what the log has of it. */
+  like_count: number;
+}
+
+declare module "../../src/db/schema.ts" {
+  interface Schema {
+    likes: LikesTable;
+    like_log: LikeLogTable;
+    like_counts: LikeCountsTable;
+  }
+}
+
+/**
+ * Likes the post, in one statement of its own: who waits for the same row waits for one commit and no more, and a post
+ * that everybody likes has no row that they all change. The log is written exactly if the row was made.
+ * @returns whether it is new; undefined where there is no such post for the viewer.
+ */
+export async function insertLike(db: Db, viewerId: string, postId: string): Promise<boolean | undefined> {
+  const { rows } = await sql<{ made: boolean }>`
+    WITH post AS (${seenPost(viewerId, postId)}),
+    made AS (
+      INSERT INTO likes (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post
+      ON CONFLICT DO NOTHING RETURNING created_at
+    ),
+    logged AS (
+      INSERT INTO like_log (post_id, author_id, user_id, delta, created_at)
+      SELECT id, author_id, ${viewerId}::uuid, 1, created_at FROM post, made
+    )
+    SELECT EXISTS (SELECT FROM made) AS made FROM post`.execute(db);
+  return rows[0]?.made;
+}
+
+/** @returns whether there was a like; undefined where there is no such post for the viewer. */
+export async function deleteLike(db: Db, viewerId: string, postId: string): Promise<boolean | undefined> {
+  const { rows } = await sql<{ gone: boolean }>`
+    WITH post AS (${seenPost(viewerId, postId)}),
+    gone AS (
+      DELETE FROM likes USING post WHERE likes.user_id = ${viewerId}::uuid AND likes.post_id = post.id
+      RETURNING likes.post_id
+    ),
+    logged AS (
+      INSERT INTO like_log (post_id, author_id, user_id, delta)
+      SELECT id, author_id, ${viewerId}::uuid, -1 FROM post, gone
+    )
+    SELECT EXISTS (SELECT FROM gone) AS gone FROM post`.execute(db);
+  return rows[0]?.gone;
+}
+
+/** The likes of each of these posts, those that are not rolled up included. */
+export async function likeCounts(db: Db, postIds: readonly string[]): Promise<Map<string, number>> {
+  const { rows } = await sql<{ id: string; likes: number }>`
+    SELECT id, ${likeCountOf("wanted.id")} AS likes FROM unnest(${postIds}::uuid[]) AS wanted (id)`.execute(db);
+  return new Map(rows.map(({ id, likes }) => [id, likes]));
+}
+
+export type Liker = UserRow & { relationship: Relationship; liked_at: Date };
+
+/** One page of those who like a post, latest first, of those whom the viewer may be shown. */
+export async function listLikers(
+  db: Db,
+  viewerId: string,
+  options: { postId: string; limit: number; after: Position | null },
+): Promise<Liker[]> {
+  const { postId, limit, after } = options;
+  const { rows } = await sql<Liker>`
+    SELECT ${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, likes.created_at AS liked_at,
+           ${relationshipTo(viewerId)} AS relationship
+    FROM likes JOIN users ON users.id = likes.user_id
+    WHERE likes.post_id = ${postId}::uuid AND ${mayBeListedFor(viewerId)}
+      ${after ? sql`AND (likes.created_at, likes.user_id) < (${after.at}, ${after.id}::uuid)` : sql``}
+    ORDER BY likes.created_at DESC, likes.user_id DESC LIMIT ${limit}`.execute(db);
+  return rows;
+}
+
+/** How many rows the log has; it stops counting at `most`. */
+export async function countLog(db: Db, most: number): Promise<number> {
+  const { rows } = await sql<{ rows: number }>`
+    SELECT count(*)::int AS rows FROM (SELECT FROM like_log LIMIT ${most}) AS log`.execute(db);
+  return rows[0]?.rows ?? 0;
+}
+
+/** A page of what an account likes, by post. */
+export async function likesOf(
+  db: Db,
+  userId: string,
+  options: { limit: number; after: string },
+): Promise<{ post_id: string; liked_at: Date }[]> {
+  const { limit, after } = options;
+  return db
+    .selectFrom("likes")
+    .select(["post_id", "created_at as liked_at"])
+    .where("user_id", "=", userId)
+    .where("post_id", ">", after)
+    .orderBy("post_id")
+    .limit(limit)
+    .execute();
+}
+
+/** Takes some likes of an account back, as if it had done so itself. @returns how many. */
+export async function deleteSomeLikes(tx: Tx, userId: string, limit: number): Promise<number> {
+  const { numAffectedRows } = await sql`
+    WITH gone AS (
+      DELETE FROM likes WHERE user_id = ${userId}::uuid AND post_id IN (
+        SELECT post_id FROM likes WHERE user_id = ${userId}::uuid ORDER BY post_id LIMIT ${limit})
+      RETURNING post_id
+    ),
+    -- Of a post that is gone, nobody counts them any more; they go all the same.
+    logged AS (
+      INSERT INTO like_log (post_id, author_id, user_id, delta)
+      SELECT posts.id, posts.user_id, ${userId}::uuid, -1 FROM gone JOIN posts ON posts.id = gone.post_id
+    )
+    SELECT post_id FROM gone`.execute(tx);
+  return Number(numAffectedRows ?? 0n);
+}

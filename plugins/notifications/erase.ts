@@ -1,0 +1,33 @@
+import type { Context } from "../../src/context.ts";
+import { inTransaction } from "../../src/db/transaction.ts";
+import { fold } from "./fold.ts";
+import { deleteInbox } from "./inbox-store.ts";
+import { appendRemovals, discardLogged, someToldOf } from "./log-store.ts";
+import { removeSomeOf } from "./store.ts";
+
+const BATCH = 5_000;
+const PEOPLE = 500;
+
+/** Removes what the account was told, and the account from what others were told, as if they had blocked it. */
+export async function eraseNotifications(
+  { db }: Pick<Context, "db">,
+  userId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await discardLogged(db, userId);
+  for (let removed = BATCH; removed > 0; ) {
+    signal.throwIfAborted();
+    removed = await inTransaction(db, (tx) => removeSomeOf(tx, userId, BATCH));
+  }
+  await deleteInbox(db, userId);
+  for (;;) {
+    const people = await someToldOf(db, userId, PEOPLE);
+    if (people.length === 0) return;
+    const removals = people.map((user_id) => ({ user_id, actor_id: userId }));
+    await inTransaction(db, (tx) => appendRemovals(tx, removals));
+    for (const one of people) {
+      signal.throwIfAborted();
+      await fold(db, one);
+    }
+  }
+}

@@ -1,0 +1,153 @@
+import { NIL } from "uuid";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import {
+  addActors,
+  addComments,
+  addTo,
+  type Fitting,
+  type Group,
+  keyOf,
+  openGroups,
+  recountActors,
+  removeComments,
+  removeFitting,
+  settleGroups,
+  stillToTell,
+} from "./fold-store.ts";
+import { lockInbox, setLastAt } from "./inbox-store.ts";
+import { discardLogged, isAnythingLogged, loggedUsers, takeLogged } from "./log-store.ts";
+import { notificationsTold } from "./metrics.ts";
+import type { InboxRow, LogRow } from "./tables.ts";
+import { BY_COMMENTS, type NotificationType } from "./types.ts";
+
+/** Rows of the log that one transaction folds, and people of whom the job reads the ids at a time. */
+const CHUNK = 1_000;
+const PEOPLE = 500;
+
+/**
+ * Folds what is logged for a person into their notifications. Whatever was committed before it began is in them when it
+ * resolves. It may run twice at once: the second waits for the first.
+ */
+export async function fold(db: Db, userId: string): Promise<void> {
+  while (await isAnythingLogged(db, userId)) {
+    const moved = await inTransaction(db, async (tx) => {
+      const inbox = await lockInbox(tx, userId);
+      if (inbox) return foldSome(tx, inbox);
+      await discardLogged(tx, userId);
+      return [];
+    });
+    for (const type of moved) notificationsTold.inc({ type });
+  }
+}
+
+/** The same for everybody. */
+export async function foldAll(db: Db, signal: AbortSignal): Promise<void> {
+  for (let after: string | undefined = NIL; after !== undefined; ) {
+    const people: string[] = await loggedUsers(db, after, PEOPLE);
+    for (const userId of people) {
+      signal.throwIfAborted();
+      await fold(db, userId);
+    }
+    after = people.at(-1);
+  }
+}
+
+/**
+ * In the order of the log: rows of one kind that follow each other are written at once. The inbox is held.
+ * @returns the type of each notification that was made or moved.
+ */
+async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
+  const rows = await takeLogged(tx, inbox.user_id, CHUNK);
+  const moved: NotificationType[] = [];
+  let last_at = inbox.last_at;
+  while (rows.length > 0) {
+    const op = rows[0]?.op;
+    const end = rows.findIndex((row) => row.op !== op);
+    const run = rows.splice(0, end === -1 ? rows.length : end);
+    if (op === "add") last_at = await addNews(tx, { ...inbox, last_at }, run, moved);
+    else if (op === "remove") await removeAll(tx, inbox.user_id, run);
+    else if (op === "remove_comment") await removeComments(tx, inbox.user_id, run.map(idOf("comment_id")));
+    else await recountActors(tx, inbox.user_id, run.map(idOf("actor_id")));
+  }
+  if (last_at > inbox.last_at) await setLastAt(tx, inbox.user_id, last_at);
+  return moved;
+}
+
+type NewsRow = LogRow & { type: Group["type"]; subject: string; actor_id: string };
+
+/** @returns where the latest notification now stands. */
+async function addNews(
+  tx: Tx,
+  { user_id, last_at }: InboxRow,
+  logged: readonly LogRow[],
+  moved: NotificationType[],
+): Promise<Date> {
+  const rows = logged as NewsRow[];
+  const counted = await stillToTell(tx, user_id, rows);
+  const news = rows.flatMap((row, place) => {
+    const isCounted = counted.get(place);
+    return isCounted === undefined ? [] : [{ ...row, counted: isCounted }];
+  });
+  if (news.length === 0) return last_at;
+  const groups = [...firstOf(news, keyOf).values()].map((row) => ({
+    ...row,
+    comment_id: BY_COMMENTS.includes(row.type) ? null : row.comment_id,
+  }));
+  const ids = await openGroups(tx, user_id, groups);
+  const deeds = placed(news, last_at).map((row) => ({ ...row, notification_id: ids.get(keyOf(row)) ?? "" }));
+
+  const newActors = new Set((await addActors(tx, [...firstOf(deeds, actorKey).values()])).map(actorKey));
+  const comments = deeds.flatMap((deed) =>
+    BY_COMMENTS.includes(deed.type) && deed.comment_id ? [{ ...deed, comment_id: deed.comment_id }] : [],
+  );
+  const newComments = new Set((await addComments(tx, [...firstOf(comments, commentKey).values()])).map(commentKey));
+
+  const counts = new Map<string, number>();
+  for (const deed of deeds) {
+    const isNewActor = newActors.delete(actorKey(deed));
+    if (!deed.counted || !(isNewActor || newComments.has(commentKey(deed)))) continue;
+    if (!counts.has(deed.notification_id)) moved.push(deed.type);
+    addTo(counts, deed.notification_id, isNewActor ? 1 : 0);
+  }
+  await settleGroups(tx, counts);
+  return deeds.at(-1)?.at ?? last_at;
+}
+
+/**
+ * The rows with the times at which they stand in the list: their own, or later where that would not be behind all that was
+ * there before. Two notifications never stand at one time; those who did the same thing may, so that a thousand likes a
+ * second of one post do not run ahead of the clock.
+ */
+function placed<Row extends NewsRow>(rows: readonly Row[], lastAt: Date): Row[] {
+  let latest = lastAt.getTime();
+  let before = "";
+  return rows.map((row) => {
+    latest = Math.max(keyOf(row) === before ? latest : latest + 1, row.at.getTime());
+    before = keyOf(row);
+    return { ...row, at: new Date(latest) };
+  });
+}
+
+async function removeAll(tx: Tx, userId: string, rows: readonly LogRow[]): Promise<void> {
+  const fittings = new Map<string, Fitting & { actor_ids: string[] | null }>();
+  for (const { type, subject, post_id, actor_id } of rows) {
+    const key = JSON.stringify([type, subject, post_id, actor_id === null]);
+    const fitting = fittings.get(key) ?? { type, subject, post_id, actor_ids: actor_id === null ? null : [] };
+    if (actor_id !== null) fitting.actor_ids?.push(actor_id);
+    fittings.set(key, fitting);
+  }
+  for (const fitting of fittings.values()) await removeFitting(tx, userId, fitting);
+}
+
+function firstOf<Item>(items: readonly Item[], key: (item: Item) => string): Map<string, Item> {
+  const first = new Map<string, Item>();
+  for (const item of items) if (!first.has(key(item))) first.set(key(item), item);
+  return first;
+}
+
+const actorKey = (one: { notification_id: string; actor_id: string }) => `${one.notification_id} ${one.actor_id}`;
+const commentKey = (one: { notification_id: string; comment_id: string | null }) =>
+  `${one.notification_id} ${one.comment_id}`;
+
+/** The column that rows of this operation have. */
+const idOf = (column: "actor_id" | "comment_id") => (row: LogRow) => row[column] ?? "";

@@ -1,0 +1,204 @@
+import { sql } from "kysely";
+import t from "tap";
+import { v7 as newId } from "uuid";
+import type { Context } from "../../src/context.ts";
+import { createEmit, type Emit } from "../../src/events.ts";
+import { testDatabase } from "../../test/support/database.ts";
+import { openDb } from "../../test/support/product/database.ts";
+import { eraseNotifications } from "./erase.ts";
+import { foldAll } from "./fold.ts";
+import { notificationsOf, readNotifications, unreadCount } from "./notifications.ts";
+import { notifications } from "./plugin.ts";
+import { sweepNotifications } from "./sweep.ts";
+
+const database = await testDatabase(t);
+const db = openDb(t, database.url);
+const emit: Emit = createEmit(
+  [notifications.on ?? {}],
+  () => ({ enqueue: async () => undefined }) as unknown as Context,
+);
+const context = { db, emit };
+const { signal } = new AbortController();
+const DAY = 86_400_000;
+const ALL = { limit: 100, after: null };
+
+let made = 0;
+async function addPeople(count: number): Promise<string[]> {
+  const rows = Array.from({ length: count }, () => {
+    const name = `user${made++}`;
+    return { id: newId(), username: name, email: `${name}@example.org`, password_hash: "" };
+  });
+  await db.insertInto("users").values(rows).execute();
+  return rows.map(({ id }) => id);
+}
+
+async function addPost(author: string): Promise<string> {
+  const id = newId();
+  await sql`INSERT INTO posts (id, user_id, status, published_at) VALUES (${id}, ${author}, 'published', now())`.execute(
+    db,
+  );
+  return id;
+}
+
+const tell: <Name extends Parameters<Emit>[1]>(name: Name, event: Parameters<typeof emit<Name>>[2]) => Promise<void> = (
+  name,
+  event,
+) => db.transaction().execute((tx) => emit(tx, name, event));
+
+const like = (post_id: string, author_id: string, people: readonly string[], at = new Date()) =>
+  tell("likes.rolled_up", { post_id, author_id, liked: people.map((user_id) => ({ user_id, at })), unliked: [] });
+
+function commentBy(author_id: string, { post_id, post_author_id, created_at = new Date() }: CommentOn) {
+  const event = { comment_id: newId(), post_id, post_author_id, author_id, parent_id: null, parent_author_id: null };
+  return tell("comment.created", { ...event, created_at });
+}
+interface CommentOn {
+  post_id: string;
+  post_author_id: string;
+  created_at?: Date;
+}
+
+async function rowsOf(table: string): Promise<number> {
+  const { rows } = await sql<{ count: number }>`SELECT count(*)::integer AS count FROM ${sql.table(table)}`.execute(db);
+  return rows[0]?.count ?? -1;
+}
+
+async function nothingLeft(): Promise<void> {
+  for (const table of ["notification_log", "notifications", "notification_inboxes"]) {
+    await sql`DELETE FROM ${sql.table(table)}`.execute(db);
+  }
+}
+
+t.test("what many do at once is neither lost nor told twice, while others read", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", other = "", ...fans] = await addPeople(62);
+  const posts = [await addPost(author), await addPost(other)] as const;
+  let done = false;
+  const seen: number[] = [];
+  const readers = [1, 2].map(async () => {
+    while (!done) {
+      const [first] = await notificationsOf(context, author, ALL);
+      seen.push(first?.actor_count ?? 0);
+      await foldAll(db, signal);
+    }
+  });
+  await Promise.all(
+    fans.map((fan) =>
+      // Both are told of in one transaction, in an order that is not always the same.
+      db.transaction().execute(async (tx) => {
+        for (const [n, post_id] of Math.random() < 0.5 ? posts.entries() : [...posts.entries()].reverse()) {
+          const author_id = n === 0 ? author : other;
+          const liked = [{ user_id: fan, at: new Date() }];
+          await emit(tx, "likes.rolled_up", { post_id, author_id, liked, unliked: [] });
+        }
+      }),
+    ),
+  );
+  done = true;
+  await Promise.all(readers);
+  for (const who of [author, other]) {
+    const [first, ...others] = await notificationsOf(context, who, ALL);
+    t.strictSame([first?.type, first?.actor_count, others.length], ["like", 60, 0]);
+    t.equal(await unreadCount(context, who), 1);
+  }
+  t.ok(seen.length > 0, "somebody read meanwhile");
+  t.equal(await rowsOf("notification_log"), 0, "the log is empty");
+});
+
+t.test("what a transaction takes back was never told", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", fan = ""] = await addPeople(2);
+  const post_id = await addPost(author);
+  const failed = db.transaction().execute(async (tx) => {
+    const liked = [{ user_id: fan, at: new Date() }];
+    await emit(tx, "likes.rolled_up", { post_id, author_id: author, liked, unliked: [] });
+    throw new Error("taken back");
+  });
+  await t.rejects(failed, { message: "taken back" });
+  t.strictSame(await notificationsOf(context, author, ALL), []);
+});
+
+t.test("more than one transaction folds, in one order", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", ...fans] = await addPeople(2_301);
+  const post_id = await addPost(author);
+  await like(post_id, author, fans.slice(0, 2_000));
+  await tell("likes.rolled_up", { post_id, author_id: author, liked: [], unliked: fans.slice(0, 1_500) });
+  await like(post_id, author, fans.slice(1_000));
+  const [first] = await notificationsOf(context, author, ALL);
+  t.equal(first?.actor_count, 1_300, "500 who stayed, of those who came again the first 500, and 300");
+  t.ok((first?.updated_at.getTime() ?? 0) < Date.now() + 1_000, "it does not run ahead of the clock");
+});
+
+t.test("what is older than 90 days goes, and what has grown since stays with what is younger", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", ...fans] = await addPeople(7);
+  const [old, mixed] = [await addPost(author), await addPost(author)];
+  const ago = (days: number) => new Date(Date.now() - days * DAY);
+  const [ana = "", ben = "", cem = "", dia = ""] = fans;
+  await like(old, author, [ana, ben], ago(95));
+  await like(mixed, author, [ana, ben], ago(92));
+  await commentBy(ana, { post_id: mixed, post_author_id: author, created_at: ago(91) });
+  await commentBy(ben, { post_id: mixed, post_author_id: author, created_at: ago(91) });
+  await commentBy(ana, { post_id: mixed, post_author_id: author, created_at: ago(2) });
+  await like(mixed, author, [cem, dia], ago(1));
+  t.equal((await notificationsOf(context, author, ALL)).length, 3);
+
+  t.equal(await sweepNotifications(db, signal), 1, "one person's");
+  const shown = (await notificationsOf(context, author, ALL)).map(({ type, post_id, actors, actor_count }) => [
+    ...[type, post_id, actor_count],
+    actors.map(({ id }) => id).sort(),
+  ]);
+  t.strictSame(shown, [
+    ["like", mixed, 2, [cem, dia].sort()],
+    ["comment", mixed, 1, [ana]],
+  ]);
+  t.equal(await rowsOf("notification_comments"), 1);
+  t.equal(await unreadCount(context, author), 2);
+  t.equal(await sweepNotifications(db, signal), 0, "whose remains are young is not looked at again");
+});
+
+t.test("an account that goes takes with it what it was told and what it did", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", gone = "", ...fans] = await addPeople(6);
+  const [post_id, own] = [await addPost(author), await addPost(gone)];
+  await like(post_id, author, [gone, ...fans]);
+  await commentBy(gone, { post_id, post_author_id: author });
+  await like(own, gone, [author, ...fans]);
+  await notificationsOf(context, author, ALL);
+  // Not folded when it goes.
+  await tell("follow.requested", { follower_id: gone, following_id: author });
+  await like(own, gone, fans);
+  await db.updateTable("users").set({ state: "deleting" }).where("id", "=", gone).execute();
+  await tell("account.deleting", { user_id: gone });
+  const before = await notificationsOf(context, author, ALL);
+  t.strictSame(
+    before.map(({ type, actor_count }) => [type, actor_count]),
+    [["like", 4]],
+    "it is not shown from the beginning of the deletion",
+  );
+  await readNotifications(context, author, null);
+
+  const stopped = new AbortController();
+  stopped.abort();
+  await t.rejects(eraseNotifications(context, gone, stopped.signal), { name: "AbortError" });
+  for (const once of ["once", "again"]) {
+    await eraseNotifications(context, gone, signal);
+    t.strictSame(
+      (await notificationsOf(context, author, ALL)).map(({ actor_count, read }) => [actor_count, read]),
+      [[4, true]],
+      once,
+    );
+  }
+  const { rows } = await sql<{ rows: number }>`
+    SELECT (SELECT count(*) FROM notifications WHERE user_id = ${gone})
+      + (SELECT count(*) FROM notification_actors WHERE actor_id = ${gone})
+      + (SELECT count(*) FROM notification_log WHERE user_id = ${gone} OR actor_id = ${gone}) AS rows`.execute(db);
+  t.same(rows, [{ rows: 0 }]);
+  await sql`DELETE FROM posts WHERE user_id = ${gone}`.execute(db);
+  await db.deleteFrom("users").where("id", "=", gone).execute();
+  // What others still tell of it finds nobody.
+  await tell("follow.request_ended", { follower_id: author, following_id: gone });
+  await foldAll(db, signal);
+  t.equal(await rowsOf("notification_log"), 0);
+});

@@ -1,0 +1,110 @@
+import type { Context } from "../../src/context.ts";
+import type { Tx } from "../../src/db/transaction.ts";
+import type { Events } from "../../src/events.ts";
+import {
+  appendCommentRemovals,
+  appendNews,
+  appendPostRemoval,
+  appendRecounts,
+  appendRemovals,
+  isTold,
+  withdrawMention,
+} from "./log-store.ts";
+import type { ToldEvent } from "./types.ts";
+
+/** Who is told what by which event; docs/notifications.md has it as a table. */
+export type Told = {
+  [Name in ToldEvent]: (tx: Tx, event: Events[Name], context: Pick<Context, "enqueue">) => Promise<void>;
+};
+
+export const told: Told = {
+  "follow.started": async (tx, { follower_id, following_id }) => {
+    await appendRemovals(tx, [{ user_id: following_id, type: "follow_request", actor_id: follower_id }]);
+    await appendNews(tx, { user_id: following_id, type: "follow", subject: null, actors: [now(follower_id)] });
+  },
+  "follow.ended": async (tx, { follower_id, following_id, erased }) => {
+    // What an account that goes left with others has been erased before its follows.
+    if (erased) return;
+    await appendRemovals(tx, [
+      { user_id: following_id, type: "follow", actor_id: follower_id },
+      { user_id: follower_id, type: "follow_approved", actor_id: following_id },
+    ]);
+  },
+  "follow.requested": async (tx, { follower_id, following_id }) => {
+    await appendNews(tx, { user_id: following_id, type: "follow_request", subject: "", actors: [now(follower_id)] });
+  },
+  "follow.approved": async (tx, { follower_id, following_id }) => {
+    const actors = [now(following_id)];
+    await appendNews(tx, { user_id: follower_id, type: "follow_approved", subject: null, actors });
+  },
+  "follow.request_ended": (tx, { follower_id, following_id }) =>
+    appendRemovals(tx, [{ user_id: following_id, type: "follow_request", actor_id: follower_id }]),
+
+  "account.blocked": (tx, { blocker_id, blocked_id }) =>
+    appendRemovals(tx, [
+      { user_id: blocker_id, actor_id: blocked_id },
+      { user_id: blocked_id, actor_id: blocker_id },
+    ]),
+  "account.muted": (tx, { muter_id, muted_id }) => appendRemovals(tx, [{ user_id: muter_id, actor_id: muted_id }]),
+  "account.suspended": recount,
+  "account.unsuspended": recount,
+  "account.deleting": recount,
+
+  "likes.rolled_up": async (tx, { post_id, author_id, liked, unliked }) => {
+    const like = { user_id: author_id, type: "like", subject: post_id } as const;
+    await appendRemovals(
+      tx,
+      unliked.map((actor_id) => ({ ...like, actor_id })),
+    );
+    if (liked.length === 0) return;
+    const actors = liked.map(({ user_id, at }) => ({ id: user_id, at }));
+    await appendNews(tx, { ...like, post_id, actors: actors.sort((a, b) => a.at.getTime() - b.at.getTime()) });
+  },
+  "comment.created": tellOfComment,
+  "comments.deleted": (tx, { post_id, comment_ids }) => appendCommentRemovals(tx, post_id, comment_ids),
+  "comment.liked": async (tx, { comment_id, post_id, author_id, user_id }) => {
+    const actors = [now(user_id)];
+    await appendNews(tx, {
+      ...{ user_id: author_id, type: "comment_like", subject: comment_id },
+      ...{ actors, post_id, comment_id },
+    });
+  },
+  "comment.unliked": (tx, { comment_id, author_id, user_id }) =>
+    appendRemovals(tx, [{ user_id: author_id, type: "comment_like", subject: comment_id, actor_id: user_id }]),
+
+  "mentions.changed": async (tx, { post_id, comment_id, author_id, added, removed }) => {
+    const subject = comment_id ?? post_id;
+    await appendRemovals(
+      tx,
+      removed.map((user_id) => ({ user_id, type: "mention", subject })),
+    );
+    for (const user_id of added) {
+      if (comment_id !== null && (await isTold(tx, user_id, comment_id))) continue;
+      const comment = comment_id === null ? {} : { comment_id };
+      await appendNews(tx, { user_id, type: "mention", subject, actors: [now(author_id)], post_id, ...comment });
+    }
+  },
+  "post.deleted": (tx, { post_id, author_id }) => appendPostRemoval(tx, post_id, author_id),
+};
+
+/** One comment is told to a person once: as a reply, else as a comment, else as a mention. */
+async function tellOfComment(tx: Tx, event: Events["comment.created"]): Promise<void> {
+  const { comment_id, post_id, post_author_id, author_id, parent_id, parent_author_id, created_at } = event;
+  const tell = async (user_id: string, type: "reply" | "comment", subject: string) => {
+    const actors = [{ id: author_id, at: created_at }];
+    const count = await appendNews(tx, { user_id, type, subject, actors, post_id, comment_id });
+    if (count > 0) await withdrawMention(tx, user_id, comment_id);
+    return count > 0;
+  };
+  const replied = parent_id !== null && parent_author_id !== null && (await tell(parent_author_id, "reply", parent_id));
+  if (replied && parent_author_id === post_author_id) return;
+  await tell(post_author_id, "comment", post_id);
+}
+
+/** Once at once, and once when no transaction is left that began before: a like may be rolled up meanwhile. */
+async function recount(tx: Tx, { user_id }: { user_id: string }, { enqueue }: Pick<Context, "enqueue">): Promise<void> {
+  await appendRecounts(tx, user_id);
+  await enqueue(tx, "notifications.recount", { user_id });
+}
+
+const now = (id: string) => ({ id, at: null });

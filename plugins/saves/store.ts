@@ -1,0 +1,202 @@
+import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
+import type { Db, Tx } from "../../src/db/transaction.ts";
+import type { Position } from "../../src/http/paging.ts";
+import { mayBeSeenBy } from "../graph/index.ts";
+import { seenPost } from "../posts/index.ts";
+
+export interface SavesTable {
+  user_id: string;
+  post_id: string;
+  created_at: Generated<Date>;
+}
+
+export interface CollectionsTable {
+  id: string;
+  user_id: string;
+  name: string;
+  /** The name as it is compared. */
+  folded: string;
+  created_at: Generated<Date>;
+}
+
+export interface CollectionPostsTable {
+  collection_id: string;
+  user_id: string;
+  post_id: string;
+  created_at: Generated<Date>;
+}
+
+declare module "../../src/db/schema.ts" {
+  interface Schema {
+    saves: SavesTable;
+    collections: CollectionsTable;
+    collection_posts: CollectionPostsTable;
+  }
+}
+
+/** Saves the post, if the viewer may see it. @returns whether they may. */
+export async function insertSave(db: Db, viewerId: string, postId: string): Promise<boolean> {
+  const { rows } = await sql`
+    WITH post AS (${seenPost(viewerId, postId)}),
+    made AS (
+      INSERT INTO saves (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post ON CONFLICT DO NOTHING
+    )
+    SELECT id FROM post`.execute(db);
+  return rows.length > 0;
+}
+
+/**
+ * Puts a saved post into a collection; both are held until the transaction ends.
+ * @returns whether the post is still saved.
+ */
+export async function insertIntoCollection(
+  tx: Tx,
+  { userId, postId, collectionId }: { userId: string; postId: string; collectionId: string },
+): Promise<boolean> {
+  const { rows } = await sql`
+    WITH saved AS (SELECT user_id, post_id FROM saves WHERE user_id = ${userId}::uuid AND post_id = ${postId}::uuid FOR KEY SHARE),
+    made AS (
+      INSERT INTO collection_posts (collection_id, user_id, post_id)
+      SELECT ${collectionId}::uuid, user_id, post_id FROM saved ON CONFLICT DO NOTHING
+    )
+    SELECT post_id FROM saved`.execute(tx);
+  return rows.length > 0;
+}
+
+/** Unsaves the post, which also takes it out of every collection. @returns whether the viewer may see it. */
+export async function deleteSave(db: Db, viewerId: string, postId: string): Promise<boolean> {
+  const { rows } = await sql`
+    WITH post AS (${seenPost(viewerId, postId)}),
+    gone AS (DELETE FROM saves USING post WHERE saves.user_id = ${viewerId}::uuid AND saves.post_id = post.id)
+    SELECT id FROM post`.execute(db);
+  return rows.length > 0;
+}
+
+/** @returns whether the post is saved; undefined if the viewer may not see it. */
+export async function deleteFromCollection(
+  db: Db,
+  viewerId: string,
+  { postId, collectionId }: { postId: string; collectionId: string },
+): Promise<boolean | undefined> {
+  const { rows } = await sql<{ saved: boolean }>`
+    WITH post AS (${seenPost(viewerId, postId)}),
+    gone AS (
+      DELETE FROM collection_posts USING post
+      WHERE collection_posts.collection_id = ${collectionId}::uuid AND collection_posts.post_id = post.id
+    )
+    SELECT EXISTS (SELECT FROM saves WHERE user_id = ${viewerId}::uuid AND post_id = post.id) AS saved FROM post`.execute(
+    db,
+  );
+  return rows[0]?.saved;
+}
+
+/** Where the viewer finds posts that they saved: only those that they may still see. */
+function savedPosts(viewerId: string, collectionId: string | null): RawBuilder<unknown> {
+  const table = collectionId === null ? "saves" : "collection_posts";
+  return sql`${sql.table(table)} AS saved
+    JOIN posts ON posts.id = saved.post_id JOIN users ON users.id = posts.user_id
+    WHERE ${collectionId === null ? sql`saved.user_id = ${viewerId}::uuid` : sql`saved.collection_id = ${collectionId}::uuid`}
+      AND (posts.status = 'published' OR posts.user_id = ${viewerId}::uuid) AND ${mayBeSeenBy(viewerId)}`;
+}
+
+/** One page of the saved posts that the viewer may still see, the latest saved first. */
+export async function listSaved(
+  db: Db,
+  viewerId: string,
+  options: { collectionId: string | null; limit: number; after: Position | null },
+): Promise<Position[]> {
+  const { collectionId, limit, after } = options;
+  const { rows } = await sql<Position>`
+    SELECT saved.created_at AS at, saved.post_id AS id FROM ${savedPosts(viewerId, collectionId)}
+      ${after ? sql`AND (saved.created_at, saved.post_id) < (${after.at}, ${after.id}::uuid)` : sql``}
+    ORDER BY saved.created_at DESC, saved.post_id DESC LIMIT ${limit}`.execute(db);
+  return rows;
+}
+
+export type CollectionRow = Pick<Selectable<CollectionsTable>, "id" | "name" | "created_at"> & { post_count: number };
+
+/** One page of a viewer's collections, the latest made first. */
+export async function listCollections(
+  db: Db,
+  viewerId: string,
+  options: { limit: number; after: Position | null },
+): Promise<CollectionRow[]> {
+  const { limit, after } = options;
+  const { rows } = await sql<CollectionRow>`
+    SELECT id, name, created_at, ${postCount()} AS post_count FROM collections
+    WHERE user_id = ${viewerId}::uuid
+      ${after ? sql`AND (created_at, id) < (${after.at}, ${after.id}::uuid)` : sql``}
+    ORDER BY created_at DESC, id DESC LIMIT ${limit}`.execute(db);
+  return rows;
+}
+
+/**
+ * Of the posts that are there, whether or not one may see them now: who they are of would cost more than the page is
+ * worth, and whom one follows again is back in it.
+ */
+function postCount(): RawBuilder<number> {
+  return sql<number>`(
+    SELECT count(*)::int FROM collection_posts JOIN posts ON posts.id = collection_posts.post_id
+    WHERE collection_posts.collection_id = collections.id)`;
+}
+
+export async function collectionByName(db: Db, userId: string, folded: string): Promise<CollectionRow | undefined> {
+  const { rows } = await sql<CollectionRow>`
+    SELECT id, name, created_at, ${postCount()} AS post_count FROM collections
+    WHERE user_id = ${userId}::uuid AND folded = ${folded}`.execute(db);
+  return rows[0];
+}
+
+/** The collection's id, held against deletion until the transaction ends. */
+export async function holdCollection(tx: Tx, userId: string, folded: string): Promise<string | undefined> {
+  const row = await tx
+    .selectFrom("collections")
+    .select("id")
+    .where("user_id", "=", userId)
+    .where("folded", "=", folded)
+    .forKeyShare()
+    .executeTakeFirst();
+  return row?.id;
+}
+
+export async function countCollections(tx: Tx, userId: string): Promise<number> {
+  const { count } = await tx
+    .selectFrom("collections")
+    .select(sql<number>`count(*)::int`.as("count"))
+    .where("user_id", "=", userId)
+    .executeTakeFirstOrThrow();
+  return count;
+}
+
+export async function insertCollection(
+  tx: Tx,
+  collection: Pick<CollectionsTable, "id" | "user_id" | "name" | "folded">,
+): Promise<void> {
+  await tx.insertInto("collections").values(collection).execute();
+}
+
+/** @returns whether there is one of that name. */
+export async function renameCollection(
+  tx: Tx,
+  userId: string,
+  folded: string,
+  name: { name: string; folded: string },
+): Promise<boolean> {
+  const { numUpdatedRows } = await tx
+    .updateTable("collections")
+    .set(name)
+    .where("user_id", "=", userId)
+    .where("folded", "=", folded)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+/** @returns whether there was one of that name. */
+export async function deleteCollection(db: Db, userId: string, folded: string): Promise<boolean> {
+  const { numDeletedRows } = await db
+    .deleteFrom("collections")
+    .where("user_id", "=", userId)
+    .where("folded", "=", folded)
+    .executeTakeFirst();
+  return numDeletedRows > 0n;
+}

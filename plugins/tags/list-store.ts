@@ -1,0 +1,110 @@
+import { type RawBuilder, sql } from "kysely";
+import type { Db } from "../../src/db/transaction.ts";
+import type { Position, RankedPosition } from "../../src/http/paging.ts";
+import { mayBeSeenBy } from "../graph/index.ts";
+
+/**
+ * Entries of a tag that one page looks at. Where the viewer may not see that many in a row, the page is a short one and
+ * the next goes on behind them.
+ */
+export const LOOKED_AT = 500;
+
+/** Posts, by the end of a page. */
+export interface TaggedPage {
+  rows: Position[];
+  /** Where to go on though there are not as many rows as asked for. */
+  next: Position | null;
+}
+
+/** One page of the posts with a tag that the viewer may see, latest first. */
+export async function listTagged(
+  db: Db,
+  viewerId: string,
+  tag: string,
+  { limit, after }: { limit: number; after: Position | null },
+): Promise<TaggedPage> {
+  const entries = sql`post_tags WHERE tag = ${tag}
+    ${after ? sql`AND (published_at, post_id) < (${after.at}, ${after.id}::uuid)` : sql``}`;
+  const latest = sql`ORDER BY published_at DESC, post_id DESC`;
+  const { rows } = await sql<{ at: Date | null; id: string | null; next_at: Date | null; next_id: string | null }>`
+    WITH page AS MATERIALIZED (
+      SELECT entries.* FROM (SELECT post_id, author_id, published_at FROM ${entries} ${latest} LIMIT ${LOOKED_AT}) AS entries
+      JOIN users ON users.id = author_id WHERE ${mayBeSeenBy(viewerId)}
+      ${latest} LIMIT ${limit}
+    )
+    SELECT page.published_at AS at, page.post_id AS id, rest.published_at AS next_at, rest.post_id AS next_id
+    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
+      SELECT published_at, post_id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
+      ${latest} OFFSET ${LOOKED_AT - 1} LIMIT 1
+    ) AS rest ON true
+    ORDER BY page.published_at DESC, page.post_id DESC`.execute(db);
+  const { next_at = null, next_id = null } = rows[0] ?? {};
+  return {
+    rows: rows.flatMap(({ at, id }) => (at && id ? [{ at, id }] : [])),
+    next: next_at && next_id ? { at: next_at, id: next_id } : null,
+  };
+}
+
+export type FoundTag = RankedPosition & { tag: string; post_count: number };
+
+/** Candidates of a search from each of two orders: the most used, and the first by name, which new ones are among. */
+const MOST_USED = 30;
+const FIRST_BY_NAME = 30;
+/** Of the tags that share three letters, the most used: as many are asked for a longer beginning. */
+const SHARED_BEGINNING = 1_000;
+/** Latest posts of a tag that are looked at. That many is the highest `post_count`. */
+export const POSTS_COUNTED = 100;
+/** Beyond so many uses one tag comes no more before another. */
+const MOST_USES = 10_000_000;
+
+/**
+ * Tags that begin with `prefix`, by how many of their latest 100 posts the viewer may see, and those of which that is
+ * all 100 by their uses. A tag of which that is none is not found: its posts are nobody's to know of. Whatever the number
+ * of posts, 60 tags and 6,000 posts are looked at.
+ */
+export async function findTags(
+  db: Db,
+  viewerId: string,
+  prefix: string,
+  { limit, after }: { limit: number; after: RankedPosition | null },
+): Promise<FoundTag[]> {
+  const behind = sql`tag < ${prefix} || U&'\\+10FFFF'`;
+  const { rows } = await sql<FoundTag>`
+    WITH RECURSIVE named (tag, nth) AS (
+      (SELECT tag, 1 FROM post_tags WHERE tag >= ${prefix} AND ${behind} ORDER BY tag LIMIT 1)
+      UNION ALL
+      SELECT next.tag, nth + 1 FROM named CROSS JOIN LATERAL (
+        SELECT tag FROM post_tags WHERE tag > named.tag AND ${behind} ORDER BY tag LIMIT 1
+      ) AS next WHERE nth < ${FIRST_BY_NAME}
+    ), candidates AS MATERIALIZED (
+      SELECT tag FROM named UNION (${mostUsed(prefix)})
+    ), looked_at AS MATERIALIZED (
+      SELECT candidates.tag, author_id, count(*) AS posts FROM candidates CROSS JOIN LATERAL (
+        SELECT author_id FROM post_tags WHERE post_tags.tag = candidates.tag
+        ORDER BY published_at DESC, post_id DESC LIMIT ${POSTS_COUNTED}
+      ) AS latest GROUP BY candidates.tag, author_id
+    ), seen AS MATERIALIZED (
+      SELECT users.id FROM (SELECT DISTINCT author_id FROM looked_at) AS authors
+      CROSS JOIN LATERAL (SELECT id FROM users WHERE id = author_id AND ${mayBeSeenBy(viewerId)} OFFSET 0) AS users
+    ), counted AS (
+      SELECT tag, sum(posts)::int AS post_count FROM looked_at JOIN seen ON seen.id = author_id GROUP BY tag
+    ), ranked AS (
+      SELECT tag, post_count, md5(tag)::uuid AS id, CASE WHEN post_count < ${POSTS_COUNTED} THEN post_count
+        ELSE ${POSTS_COUNTED} + least(coalesce((SELECT uses FROM tags WHERE tags.tag = counted.tag), 0), ${MOST_USES}) END AS rank
+      FROM counted
+    )
+    SELECT tag, post_count, rank, id FROM ranked
+    ${after ? sql`WHERE (rank, id) < (${after.rank}, ${after.id}::uuid)` : sql``}
+    ORDER BY rank DESC, id DESC LIMIT ${limit}`.execute(db);
+  return rows;
+}
+
+function mostUsed(prefix: string): RawBuilder<unknown> {
+  const points = [...prefix];
+  const indexed = points.slice(0, 3);
+  const shared = sql`SELECT tag, uses FROM tags
+    WHERE left(tag, ${sql.lit(indexed.length)}) = ${indexed.join("")} ORDER BY uses DESC, tag`;
+  if (points.length <= 3) return sql`SELECT tag FROM (${shared} LIMIT ${MOST_USED}) AS used`;
+  return sql`SELECT tag FROM (${shared} LIMIT ${SHARED_BEGINNING}) AS shared
+    WHERE tag ^@ ${prefix} ORDER BY uses DESC, tag LIMIT ${MOST_USED}`;
+}
