@@ -54,6 +54,7 @@ export async function commentRoutes(app: App, context: Context): Promise<void> {
   app.post(
     "/posts/:id/comments",
     {
+      config: { limit: "comment" },
       schema: {
         summary: "Comment on a post, or reply to a comment",
         description:
