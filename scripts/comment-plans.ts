@@ -149,16 +149,16 @@ no one, *blocker* a thousand.
 
 ## Comments
 
-A page reads the entries of its list in their order until it is full, ${"500"} at most, and with each the account of its author
-and the blocks between the two: some ten buffers an entry, wherever in the list it is. Where 500 in a row are not shown, the page is
+A page reads the entries of its list in their order until it is full, 500 at most, and with each the account of its author
+and the blocks between the two: some seven buffers an entry, wherever in the list it is. Where 500 in a row are not shown, the page is
 a short one, and costs what those 500 do.
 
 ${table(comments)}
 
 ## Hashtags
 
-Lists go the same way, over an index that has the author too; the posts of a page are read afterwards, as everywhere. A search looks at 60 tags
-at most (30 by use, 30 by name), the latest 100 posts of each, and each author of those once.
+Lists go the same way, over an index that has the author too; the posts of a page are read afterwards, as everywhere. A search looks at 40 tags
+at most (20 by use, 20 by name), the latest 50 posts of each, and each author of those once.
 
 ${table(tags)}
 

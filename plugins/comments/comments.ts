@@ -1,6 +1,7 @@
 import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import { requireActive } from "../accounts/index.ts";
 import { mentionedIds, parseEntities, resolveEntities } from "../entities/index.ts";
 import { hotEngagement, postNotFound, requirePost } from "../posts/index.ts";
@@ -81,7 +82,9 @@ export async function createComment(
     });
     const added = mentionedIds(entities).filter((userId) => userId !== viewerId);
     if (added.length > 0) await emit(tx, "mentions.changed", { ...ids, added, removed: [] });
-    return toComment(row, urls);
+    const answer = toComment(row, urls);
+    await keepAnswer(tx, 201, answer);
+    return answer;
   };
   const comment = await inTransaction(db, work);
   commentsTotal.inc({ action: "create" });

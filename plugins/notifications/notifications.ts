@@ -1,6 +1,7 @@
 import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
+import { withAnswer } from "../../src/http/idempotency.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { notificationNotFound } from "./errors.ts";
 import { fold } from "./fold.ts";
@@ -34,15 +35,21 @@ export async function unreadCount(context: ReadContext, userId: string): Promise
 
 /**
  * Marks a notification and all that stand below it as read, or all. Idempotent; what is read stays read.
- * @returns how many are unread now.
+ * @returns how many are unread now, which is the answer.
  * @throws 404 for a notification that the person has not, or may not see.
  */
-export async function readNotifications(context: ReadContext, userId: string, upTo: string | null): Promise<number> {
+export async function readNotifications(
+  context: ReadContext,
+  userId: string,
+  upTo: string | null,
+): Promise<{ unread_count: number }> {
   await bringUpToDate(context, userId);
   const place = upTo === null ? null : isUuid(upTo) && (await placeOf(context.db, userId, upTo));
   if (place === false || place === undefined) throw notificationNotFound({});
-  await markRead(context.db, userId, place);
-  return countUnread(context.db, userId);
+  return withAnswer(context.db, 200, async (db) => {
+    await markRead(db, userId, place);
+    return { unread_count: await countUnread(db, userId) };
+  });
 }
 
 async function bringUpToDate({ db, emit }: ReadContext, userId: string): Promise<void> {

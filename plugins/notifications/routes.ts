@@ -56,7 +56,7 @@ export async function notificationRoutes(app: App, context: Context): Promise<vo
     },
     async (request) => {
       const upTo = request.body?.up_to ?? null;
-      return { unread_count: await readNotifications(context, viewerOf(request).id, upTo) };
+      return readNotifications(context, viewerOf(request).id, upTo);
     },
   );
 

@@ -61,39 +61,45 @@ export async function claimKey(
 ): Promise<{ claim: Claim } | { stored: StoredAnswer } | "running" | "too many"> {
   const claim = { ...scope, token: randomUUID() };
   for (let look = 0; look < LOOKS; look++) {
-    const { made, full } = await insertClaim(db, claim);
-    if (made) return { claim };
-    const row = await db
-      .selectFrom("idempotency_keys")
-      .select(["status", "body", "fingerprint"])
-      .select(sql<boolean>`held_until <= clock_timestamp()`.as("over"))
-      .where("user_id", "=", scope.user_id)
-      .where("scope", "=", scope.scope)
-      .executeTakeFirst();
-    if (!row) {
-      if (full) return "too many";
-    } else if (row.over) {
+    const row = await insertClaim(db, claim);
+    if (row.made) return { claim };
+    if (row.over) {
       if (await takeOver(db, claim)) return { claim };
     } else if (row.status !== null && row.body !== null && row.fingerprint !== null) {
       return { stored: { status: row.status, body: row.body, fingerprint: row.fingerprint } };
-    } else return "running";
+    } else if (row.over === false) return "running";
+    else if (row.crowded) return "too many";
   }
   return "running";
 }
 
-async function insertClaim(db: Db, { user_id, scope, token }: Claim): Promise<{ made: boolean; full: boolean }> {
-  const { rows } = await sql<{ made: boolean; full: boolean }>`
-    WITH own AS (
-      SELECT count(*) >= ${KEYS_PER_ACCOUNT} AS "full"
+interface Look extends Pick<IdempotencyKeysTable, "status" | "body" | "fingerprint"> {
+  /** Whether the row's time is over; null where there was none. */
+  over: boolean | null;
+  made: boolean;
+  crowded: boolean;
+}
+
+/** One look, and a claim where there was no row. (An insert that meets a row would wait for a transaction that has it.) */
+async function insertClaim(db: Db, { user_id, scope, token }: Claim): Promise<Look> {
+  const { rows } = await sql<Look>`
+    WITH found AS (
+      SELECT status, body, fingerprint, held_until <= clock_timestamp() AS over
+      FROM idempotency_keys WHERE user_id = ${user_id} AND scope = ${scope}
+    ), own AS (
+      SELECT count(*) >= ${KEYS_PER_ACCOUNT} AS crowded
       FROM (SELECT FROM idempotency_keys WHERE user_id = ${user_id} LIMIT ${KEYS_PER_ACCOUNT}) AS rows
     ), made AS (
       INSERT INTO idempotency_keys (user_id, scope, token, held_until)
-      SELECT ${user_id}::uuid, ${scope}::bytea, ${token}::uuid, ${after(LEASE)} FROM own WHERE NOT "full"
+      SELECT ${user_id}::uuid, ${scope}::bytea, ${token}::uuid, ${after(LEASE)}
+      FROM own WHERE NOT crowded AND NOT EXISTS (SELECT FROM found)
       ON CONFLICT DO NOTHING
       RETURNING token
     )
-    SELECT EXISTS (SELECT FROM made) AS made, "full" FROM own`.execute(db);
-  return rows[0] ?? { made: false, full: false };
+    SELECT status, body, fingerprint, over, crowded, EXISTS (SELECT FROM made) AS made
+    FROM own LEFT JOIN found ON true`.execute(db);
+  if (!rows[0]) throw new Error("an aggregate has a row");
+  return rows[0];
 }
 
 /** Of a lease that ended without an answer, or an answer whose time is over. */
