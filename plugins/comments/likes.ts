@@ -1,5 +1,6 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
+import { keepAnswer } from "../../src/http/idempotency.ts";
 import { requireComment } from "./comments.ts";
 import { commentNotFound } from "./errors.ts";
 import { addToLikeCounts, deleteLikes, holdForLikes, insertLike } from "./like-store.ts";
@@ -32,6 +33,8 @@ export async function setLiked(
       const event = { comment_id: id, post_id, author_id, user_id: viewerId };
       await emit(tx, liked ? "comment.liked" : "comment.unliked", event);
     }
-    return { success: true as const, idempotent: !changed, like_count: like_count + (changed ? by : 0) };
+    const answer = { success: true as const, idempotent: !changed, like_count: like_count + (changed ? by : 0) };
+    await keepAnswer(tx, 200, answer);
+    return answer;
   });
 }

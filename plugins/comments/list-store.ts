@@ -121,10 +121,10 @@ export async function keptLikes(
   userId: string,
   after: string,
   limit: number,
-): Promise<{ comment_id: string; created_at: Date }[]> {
+): Promise<{ comment_id: string; liked_at: Date }[]> {
   return db
     .selectFrom("comment_likes")
-    .select(["comment_id", "created_at"])
+    .select(["comment_id", "created_at as liked_at"])
     .where("user_id", "=", userId)
     .where("comment_id", ">", after)
     .orderBy("comment_id")

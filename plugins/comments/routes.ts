@@ -54,6 +54,7 @@ export async function commentRoutes(app: App, context: Context): Promise<void> {
   app.post(
     "/posts/:id/comments",
     {
+      config: { limit: "comment" },
       schema: {
         summary: "Comment on a post, or reply to a comment",
         description:
@@ -118,6 +119,8 @@ export async function commentRoutes(app: App, context: Context): Promise<void> {
     app.route({
       method,
       url: "/comments/:id/like",
+      // Taking back is not limited, as nowhere.
+      config: liked ? { limit: "like" } : {},
       schema: { summary, tags, params: IdParams, response: { 200: CommentLike } },
       handler: async (request: FastifyRequest<{ Params: { id: string } }>) =>
         setLiked(context, viewerOf(request).id, request.params.id, liked),

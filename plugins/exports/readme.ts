@@ -4,6 +4,7 @@ export function readme(username: string, at: Date): string {
 
 profile.json               your account: names, email address, counts
 sessions.json              where you are signed in
+sign_in_addresses.json     from where you have signed in
 avatar.jpg (or .png ...)   your profile picture as you uploaded it
 avatar_upload.jpg          only if a profile picture you uploaded is not shown: that
 followers.json             who follows you
@@ -16,6 +17,8 @@ notifications.json         what you were told in the last 90 days
 notification_preferences.json  what you want to be told
 posts.json                 your posts, with their captions and the names of their pictures
 likes.json                 which posts you like
+comments.json              what you have written below posts
+comment_likes.json         which comments you like
 saved.json                 which posts you have saved, and in which collections they are
 collections.json           the names of your collections
 media/                     the pictures of your posts as you uploaded them, a folder a post

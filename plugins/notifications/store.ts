@@ -79,10 +79,14 @@ function readUpTo(userId: string): RawBuilder<Date> {
   return sql`coalesce((SELECT read_at FROM notification_inboxes WHERE user_id = ${userId}), to_timestamp(0))`;
 }
 
-/** Of a row of `notifications`: one's own posts are always seen, those of others as anywhere. */
+/**
+ * Of a row of `notifications`: one's own posts are always seen, those of others as anywhere. OFFSET 0 keeps it a lookup by id:
+ * whoever has a hundred thousand notifications had all accounts of the server read into a hash first, in 400 ms a page.
+ */
 function postMayBeSeenBy(userId: string): RawBuilder<boolean> {
   return sql`(notifications.post_author_id IS NULL OR EXISTS (
-    SELECT FROM users AS owner WHERE owner.id = notifications.post_author_id AND ${mayBeSeenBy(userId, "owner")}))`;
+    SELECT FROM users AS owner
+    WHERE owner.id = notifications.post_author_id AND ${mayBeSeenBy(userId, "owner")} OFFSET 0))`;
 }
 
 /** A page of those who keep something from before `before`, by id. */

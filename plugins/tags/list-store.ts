@@ -48,19 +48,19 @@ export async function listTagged(
 export type FoundTag = RankedPosition & { tag: string; post_count: number };
 
 /** Candidates of a search from each of two orders: the most used, and the first by name, which new ones are among. */
-const MOST_USED = 30;
-const FIRST_BY_NAME = 30;
+const MOST_USED = 20;
+const FIRST_BY_NAME = 20;
 /** Of the tags that share three letters, the most used: as many are asked for a longer beginning. */
 const SHARED_BEGINNING = 1_000;
 /** Latest posts of a tag that are looked at. That many is the highest `post_count`. */
-export const POSTS_COUNTED = 100;
+export const POSTS_COUNTED = 50;
 /** Beyond so many uses one tag comes no more before another. */
 const MOST_USES = 10_000_000;
 
 /**
- * Tags that begin with `prefix`, by how many of their latest 100 posts the viewer may see, and those of which that is
- * all 100 by their uses. A tag of which that is none is not found: its posts are nobody's to know of. Whatever the number
- * of posts, 60 tags and 6,000 posts are looked at.
+ * Tags that begin with `prefix`, by how many of their latest 50 posts the viewer may see, and those of which that is
+ * all 50 by their uses. A tag of which that is none is not found: its posts are nobody's to know of. Whatever the number
+ * of posts, 40 tags and 2,000 posts are looked at: plans are in docs/comment-plans.md.
  */
 export async function findTags(
   db: Db,

@@ -58,6 +58,7 @@ export async function tagRoutes(app: App, context: Context): Promise<void> {
   app.get(
     "/search/tags",
     {
+      config: { limit: "search" },
       schema: {
         summary: "Find hashtags by their beginning, the most used first",
         description:

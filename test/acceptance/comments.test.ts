@@ -66,6 +66,12 @@ t.test("comments, replies and their order", async (t) => {
   t.same((await list(cleo, path)).at(-1), { ...first, reply_count: 3 }, "as it was answered when it was written");
   t.same(await list(cleo, `/comments/${replies[0].id}/replies`), []);
   t.equal(await countOf(id), 8, "replies count");
+
+  const once = { json: { text: "once" }, headers: { "idempotency-key": "once" } };
+  const [made, repeated] = [await cleo.request("POST", path, once), await cleo.request("POST", path, once)];
+  t.equal(repeated.headers.get("idempotent-replayed"), "true");
+  t.strictSame(repeated.body, made.body);
+  t.equal(await countOf(id), 9, "a repeat is no second comment");
 });
 
 t.test("what is refused", async (t) => {

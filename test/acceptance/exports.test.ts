@@ -64,6 +64,8 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   await ana.request("POST", `/posts/${first.id}/like`);
   await ana.request("POST", `/posts/${first.id}/save`, { json: { collection: "Mine" } });
   await ana.request("POST", "/users/cleo/follow");
+  const said = (await ana.request("POST", `/posts/${first.id}/comments`, { json: { text: "Mine" } })).body;
+  await ana.request("POST", `/comments/${said.id}/like`);
 
   t.strictSame((await ana.request("GET", "/me/export")).body, { status: "none", url: null, expires_at: null });
   await Promise.all([ask(ana), ask(ana), ask(ana)]);
@@ -94,6 +96,8 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "avatar_upload.png",
         "blocks.json",
         "collections.json",
+        "comment_likes.json",
+        "comments.json",
         "follow_requests.json",
         "followers.json",
         "following.json",
@@ -102,6 +106,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
       ],
       ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
+      "sign_in_addresses.json",
       ...[
         `media/${first.id}/1.jpg`,
         `media/${first.id}/2.png`,
@@ -124,6 +129,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   }
   t.strictSame([json("profile.json").email, json("profile.json").bio], ["ana@example.org", 'two\nlines, "quoted"']);
   t.match(json("sessions.json"), [{ address: "127.0.0.1", user_agent: "node" }]);
+  t.match(json("sign_in_addresses.json"), [{ address: "127.0.0.1", last_used_at: String }]);
   for (const [file, path] of [
     ["followers.json", "/users/ana/followers"],
     ["following.json", "/users/ana/following"],
@@ -141,6 +147,8 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   }
   t.match(json("sent_follow_requests.json"), [{ username: "cleo", requested_at: /Z$/ }]);
   t.match(json("likes.json"), [{ post_id: first.id, liked_at: String }]);
+  t.match(json("comments.json"), [{ id: said.id, post_id: first.id, parent_id: null, text: "Mine", like_count: 1 }]);
+  t.match(json("comment_likes.json"), [{ comment_id: said.id, liked_at: String }]);
   t.match(json("saved.json"), [{ post_id: first.id, saved_at: String, collections: ["Mine"] }]);
   t.match(json("collections.json"), [{ name: "Mine", created_at: String }]);
   const posts = new Map(json("posts.json").map((post: Json) => [post.id, post]));

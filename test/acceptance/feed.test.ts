@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import pg from "pg";
 import t, { type Test } from "tap";
 import { v7 as newId } from "uuid";
 import type { Json, SignedIn } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
+import { waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
 import { type RedisService, redisService, removeKeys } from "../support/services.ts";
 
@@ -80,6 +82,48 @@ async function suite(t: Test, redis: RedisService | null): Promise<void> {
     t.same(await feed(), ids, "following brings posts of the past");
     await viewer.request("DELETE", `/users/${stranger.username}/follow`);
     t.same((await authors[2]?.request("GET", "/feed"))?.body.items, [], "whoever follows nobody sees nothing");
+  });
+
+  t.test("what others and oneself did with a post, and whom its caption mentions", async (t) => {
+    const [a] = authors as [SignedIn];
+    const photo = await picture({ width: 32, height: 32 });
+    const post = await publish(a, [photo], { caption: "with @viewer, @stranger and @nobody #sunset" });
+    /** As the feed shows it, once that says what the post itself says: counts may be two seconds old. */
+    const shown = async (who: SignedIn) =>
+      waitFor(async () => {
+        const { items } = (await who.request("GET", "/feed")).body;
+        const inFeed = items.find(({ id }: Json) => id === post.id);
+        const alone = (await who.request("GET", `/posts/${post.id}`)).body;
+        return isDeepStrictEqual(inFeed, alone) && inFeed;
+      }, "the feed to say what the post says");
+    const act = async (who: SignedIn, method: string, path: string, json?: object) => {
+      const { status } = await who.request(method, `/posts/${post.id}${path}`, json === undefined ? {} : { json });
+      if (status >= 300) throw new Error(`${method} ${path}: ${status}`);
+    };
+    const own = async () => {
+      const [{ liked_by_me, saved_by_me }] = (await viewer.request("GET", "/feed")).body.items;
+      return [liked_by_me, saved_by_me];
+    };
+    t.match(await shown(viewer), { like_count: 0, comment_count: 0, liked_by_me: false, saved_by_me: false });
+    await act(viewer, "POST", "/like");
+    t.same(await own(), [true, false], "one's own like at once");
+    await act(viewer, "POST", "/save");
+    t.same(await own(), [true, true], "and what one saves");
+    await act(stranger, "POST", "/like");
+    await act(stranger, "POST", "/comments", { text: "hello" });
+    await act(a, "PATCH", "", { comments_closed: true });
+    const seen = { like_count: 2, comment_count: 1, comments_closed: true };
+    t.match(await shown(viewer), { ...seen, liked_by_me: true, saved_by_me: true });
+    t.match(await shown(a), { ...seen, liked_by_me: false, saved_by_me: false });
+    const names = async () => (await shown(viewer)).caption_entities.map(({ username }: Json) => username);
+    t.same(await names(), ["viewer", "stranger", null, null]);
+    await stranger.request("POST", "/users/viewer/block");
+    t.same(await names(), ["viewer", null, null, null], "who blocks the viewer is not named");
+    await stranger.request("DELETE", "/users/viewer/block");
+    await act(viewer, "DELETE", "/like");
+    await act(viewer, "DELETE", "/save");
+    t.same(await own(), [false, false]);
+    t.match(await shown(viewer), { like_count: 1 });
   });
 
   t.test("limits, cursors and links", async (t) => {

@@ -108,6 +108,55 @@ t.test("mentions, for as long as the text has them and may be seen", async (t) =
   t.strictSame([await list(ben), await unread(ben)], [[], 0]);
 });
 
+t.test("likes and comments, and what becomes of them", async (t) => {
+  const [ana, ben, cem] = (await register("ana", "ben", "cem")) as [SignedIn, SignedIn, SignedIn];
+  const post = await publish(ana, [photo]);
+  const about = (items: Json[]) => items.map(({ type, post_id, comment_id }: Json) => [type, post_id, comment_id]);
+  const comment = async (who: SignedIn, text: string, parent_id?: string): Promise<string> =>
+    (await ok(who, "POST", `/posts/${post.id}/comments`, { text, ...(parent_id ? { parent_id } : {}) })).id;
+
+  for (const one of [ana, ben, cem, ben]) await ok(one, "POST", `/posts/${post.id}/like`);
+  t.equal(await unread(ana), 1, "at once, however likes are counted");
+  t.strictSame(shown(await list(ana)), [["like", "cem,ben", 2]]);
+  t.strictSame(about(await list(ana)), [["like", post.id, null]]);
+  await ok(cem, "DELETE", `/posts/${post.id}/like`);
+  t.strictSame(shown(await list(ana)), [["like", "ben", 1]]);
+
+  const first = await comment(ben, "one");
+  const second = await comment(ben, "two");
+  t.strictSame(about(await list(ana)).slice(0, 1), [["comment", post.id, second]]);
+  t.strictSame(shown(await list(ana)), [
+    ["comment", "ben", 1],
+    ["like", "ben", 1],
+  ]);
+  await ok(ana, "POST", "/notifications/read");
+  await ok(ben, "DELETE", `/comments/${second}`);
+  t.strictSame(about(await list(ana)).slice(0, 1), [["comment", post.id, first]], "the other one is still there");
+
+  const reply = await comment(ana, `yes @${ben.username} and @${cem.username}`, first);
+  t.strictSame(about(await list(ben)), [["reply", post.id, reply]], "told once of a reply that mentions them");
+  t.strictSame(about(await list(cem)), [["mention", post.id, reply]]);
+  const answer = await comment(cem, "me too", reply);
+  t.strictSame(shown(await list(ben)), [["reply", "cem,ana", 2]], "a reply to a reply is one to the comment above");
+  t.strictSame(about(await list(ana)).slice(0, 1), [["comment", post.id, answer]]);
+  await ok(cem, "POST", `/comments/${first}/like`);
+  t.strictSame(about(await list(ben)).slice(0, 1), [["comment_like", post.id, first]]);
+  await ok(cem, "DELETE", `/comments/${first}/like`);
+  t.strictSame(shown(await list(ben)), [["reply", "cem,ana", 2]]);
+  await ok(cem, "POST", `/comments/${first}/like`);
+
+  await ok(ana, "POST", `/users/${cem.username}/block`);
+  t.strictSame(shown(await list(ana)), [
+    ["comment", "ben", 1, "read"],
+    ["like", "ben", 1, "read"],
+  ]);
+  t.strictSame(await list(cem), [], "of ana, and of what is on her post");
+  await ok(ana, "DELETE", `/comments/${first}`);
+  t.strictSame([await list(ben), shown(await list(ana))], [[], [["like", "ben", 1, "read"]]]);
+  await ok(ana, "DELETE", `/posts/${post.id}`);
+  t.strictSame([await list(ana), await unread(ana)], [[], 0]);
+});
+
 t.test("blocks and mutes take away what was told, and keep away what would be", async (t) => {
   const [ana, ben, cem] = (await register("ana", "ben", "cem")) as [SignedIn, SignedIn, SignedIn];
   for (const one of [ben, cem]) await follow(one, ana);

@@ -110,7 +110,7 @@ t.test("a page goes on behind what may not be seen, and a search stays bounded",
     (await walk(ben, pathOf("crowd"), 5)).map(({ id }) => id),
     [last, first],
   );
-  t.same(await search(ben, "crow"), [{ tag: "crowd", post_count: 1 }], "of the latest 100");
+  t.same(await search(ben, "crow"), [{ tag: "crowd", post_count: 1 }], "of the latest 50");
 });
 
 t.test("the most used are found among very many", async (t) => {
