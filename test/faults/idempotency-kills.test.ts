@@ -27,7 +27,7 @@ t.test("three servers, killed at random, and clients that try again: one post a 
     }
   });
   let cutOff = 0;
-  for (let kill = 0; kill < 8; kill++) {
+  for (let kill = 0; kill < 6; kill++) {
     await delay(300 + Math.random() * 1_200);
     const victim = Math.floor(Math.random() * servers.length);
     await (servers[victim] as Server).kill();
