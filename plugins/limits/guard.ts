@@ -48,19 +48,20 @@ function namesOf({ config }: RouteOptions): readonly LimitName[] {
 function admitting(desk: Desk, limits: readonly Limit[]): Hook {
   return async (request, reply) => {
     const wanted = limits.flatMap((limit) => wantedBy(request, limit) ?? []);
-    const [first] = wanted;
-    if (first === undefined) return;
-    // A repeat of an answer does nothing again.
-    if (request.idempotency?.replays) await desk.tell(reply, first);
-    else await desk.admit(request, reply, wanted);
+    if (wanted.length > 0) await desk.admit(request, reply, wanted);
   };
 }
 
 function wantedBy(request: FastifyRequest, limit: Limit): Wanted | null {
   const subject = subjectOf(request, limit);
   if (subject === null) return null;
-  const amount = limit.unit === "byte" ? bytesOf(request, limit) : 1;
-  return { limit, amount, name: { limit: limit.name, subject } };
+  return { limit, amount: amountOf(request, limit), name: { limit: limit.name, subject } };
+}
+
+/** A repeat of an answer does nothing again; but its body is read, to see whether it is the same. */
+function amountOf(request: FastifyRequest, limit: Limit): number {
+  if (limit.unit === "byte") return bytesOf(request, limit);
+  return request.idempotency?.replays ? 0 : 1;
 }
 
 function subjectOf({ viewer, ip }: FastifyRequest, { by }: Limit): string | null {

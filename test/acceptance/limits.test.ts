@@ -114,7 +114,15 @@ t.test("uploads: how many, and how many bytes", async (t) => {
   t.equal((await cleo.request("PUT", "/me/avatar", { form: avatarForm(Buffer.alloc(200_000)) })).status, 413);
   t.same(limitHeaders(await post([small])).slice(0, 2), [3, 1], "what was refused took none of either limit");
 
-  await post([small]);
+  const keyed = (pictures: Buffer[]) => post(pictures, { headers: { "idempotency-key": "cleo" } });
+  const kept = await keyed([small]);
+  t.equal(kept.status, 202);
+  const repeated = await keyed([small]);
+  t.same([repeated.status, ...limitHeaders(repeated).slice(0, 2)], [202, 3, 0], "a repeat is no further post");
+  const other = Buffer.concat([small, Buffer.alloc(22_000)]);
+  t.equal((await keyed([other])).status, 422, "it is read to its end to be told from the first");
+  const again = await keyed([other]);
+  t.same([again.status, again.body.error.details.limit], [429, "upload"], "and that counts as bytes that came");
   const { socket, heard } = await speak();
   const head = `POST /api/v1/posts HTTP/1.1\r\nhost: test\r\nauthorization: Bearer ${cleo.token}\r\ncontent-type: multipart/form-data; boundary=x\r\n`;
   socket.write(`${head}content-length: 20000\r\n\r\n`);
