@@ -74,7 +74,7 @@ export class Desk {
   }
 
   /** Says how a limit stands, where nothing is taken of it. */
-  async tell(reply: FastifyReply, { limit, name }: Wanted): Promise<void> {
+  async tell(reply: FastifyReply, { limit, name }: Pick<Wanted, "limit" | "name">): Promise<void> {
     tellStanding(reply, limit, await this.#opened().look(name, limit.rule));
   }
 
