@@ -24,7 +24,7 @@ export class LimitsShow extends BaseCommand {
 
   override async run(): Promise<unknown> {
     const { args, flags } = await this.parse(LimitsShow);
-    const { SharedLimiter } = await import("./limiter.ts");
+    const { lookInRedis } = await import("./limiter.ts");
     const limits = await this.withContext(flags, async (context) => {
       const { redis } = context;
       if (redis === null) {
@@ -33,10 +33,9 @@ export class LimitsShow extends BaseCommand {
         });
       }
       await redis.ping();
-      const limiter = new SharedLimiter(redis);
       return Promise.all(
         (await logsOf(context, args.who)).map(async ({ limit: { rule }, name, login }) => {
-          const { used, resetAt } = await limiter.look(name, rule);
+          const { used, resetAt } = await lookInRedis(redis, name, rule);
           return {
             limit: name.limit,
             ...(login === null ? {} : { login }),
