@@ -60,7 +60,7 @@ export async function createComment(
   const work = async (tx: Tx) => {
     const post = await holdPost(tx, postId);
     if (!post) throw postNotFound({});
-    if (post.status !== "published") throw postNotPublished({});
+    if (post.status !== "published") throw postNotPublished({}, { retryAfter: 2 });
     if (post.comments_closed) throw commentsClosed({});
     await requireActive(tx, viewerId);
     const entities = await resolveEntities(tx, viewerId, parsed);

@@ -16,12 +16,12 @@ export type Step =
       whom: number;
     }
   | { do: "likes"; post: number; people: number[] }
-  | { do: "comment"; who: number; post: number; parent: number; mentions: number[]; mentionsFirst: boolean }
+  | { do: "comment"; who: number; post: number; parent: number | null; mentions: number[]; mentionsFirst: boolean }
   | { do: "delete comment"; comment: number }
   | { do: "like comment"; who: number; comment: number }
   | { do: "caption"; post: number; mentions: number[] }
   | { do: "delete post"; post: number }
-  | { do: "privacy" | "suspend"; who: number }
+  | { do: "private" | "public" | "suspend" | "unsuspend"; who: number }
   | { do: "read"; who: number; place: number | null }
   | { do: "preference"; who: number; type: Type; on: boolean };
 
@@ -29,7 +29,7 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
   const who = fc.nat(people - 1);
   const post = fc.nat(posts - 1);
   const some = fc.uniqueArray(who, { maxLength: 3 });
-  const comment = fc.nat(6);
+  const comment = fc.nat(99);
   const change = (...names: Extract<Step, { whom: number }>["do"][]) =>
     fc.record({ do: fc.constantFrom(...names), who, whom: who });
   return fc.oneof(
@@ -39,15 +39,21 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
     {
       weight: 6,
       arbitrary: fc.record({
-        ...{ do: fc.constant("comment" as const), who, post, parent: fc.nat(9), mentions: some },
+        ...{ do: fc.constant("comment" as const), who, post, parent: fc.option(comment), mentions: some },
         mentionsFirst: fc.boolean(),
       }),
     },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("delete comment" as const), comment }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant("delete comment" as const), comment }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("like comment" as const), who, comment }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant("caption" as const), post, mentions: some }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("delete post" as const), post }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("privacy" as const, "suspend" as const), who }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constantFrom("private" as const, "public" as const, "suspend" as const, "unsuspend" as const),
+        who,
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), who, place: fc.option(fc.nat(4)) }) },
     {
       weight: 1,
@@ -73,12 +79,16 @@ export function perform(model: NotificationModel, step: Step, today: string): Ha
       return changeCaption(model, step);
     case "delete post":
       return deletePost(model, step.post);
-    case "privacy":
-      return changePrivacy(model, step.who, today);
-    case "suspend": {
+    case "private":
+    case "public":
+      return changePrivacy(model, step.who, step.do === "private", today);
+    case "suspend":
+    case "unsuspend": {
       const person = model.person(step.who);
-      person.active = !person.active;
-      return [{ event: person.active ? "account.unsuspended" : "account.suspended", data: { user_id: step.who } }];
+      const active = step.do === "unsuspend";
+      if (person.active === active) return [];
+      person.active = active;
+      return [{ event: `account.${step.do}ed`, data: { user_id: step.who } }];
     }
     case "read":
       model.read(step.who, step.place);
@@ -162,11 +172,11 @@ function approve(model: NotificationModel, who: number, whom: number, today: str
   return [...started, { event: "follow.approved", data: { follower_id: who, following_id: whom } }];
 }
 
-function changePrivacy(model: NotificationModel, who: number, today: string): Happening[] {
+function changePrivacy(model: NotificationModel, who: number, isPrivate: boolean, today: string): Happening[] {
   const person = model.person(who);
   if (!person.active) return [];
-  person.isPrivate = !person.isPrivate;
-  if (person.isPrivate) return [];
+  person.isPrivate = isPrivate;
+  if (isPrivate) return [];
   const waiting = [...model.people.keys()].filter((other) => model.requests.has(`${other}>${who}`));
   return waiting.flatMap((other) => approve(model, other, who, today));
 }
@@ -190,15 +200,16 @@ function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }
   const { who, post, mentionsFirst } = step;
   const shown = model.posts[post];
   if (!shown?.there || !model.person(who).active) return [];
-  const parent = model.comments[step.parent];
-  const isReply = parent?.there && parent.post === post && parent.parent === null;
+  const onPost = model.comments.flatMap((one, n) => (one.there && one.post === post && one.parent === null ? [n] : []));
+  const parentId = step.parent === null ? null : (onPost[step.parent % onPost.length] ?? null);
+  const parent = parentId === null ? undefined : model.comments[parentId];
   const id = model.comments.length;
-  model.comments.push({ author: who, post, parent: isReply ? step.parent : null, there: true, likes: new Set() });
+  model.comments.push({ author: who, post, parent: parentId, there: true, likes: new Set() });
   const told = new Set<number>();
   const tell = (whom: number, type: Type, subject: string) => {
     if (!told.has(whom) && model.tell(whom, { type, subject, actor: who, post, comment: id })) told.add(whom);
   };
-  if (isReply) tell(parent.author, "reply", `${step.parent}`);
+  if (parent) tell(parent.author, "reply", `${parentId}`);
   tell(shown.author, "comment", `${post}`);
   const mentions = step.mentions.filter((whom) => whom !== who);
   for (const whom of mentions) tell(whom, "mention", `comment ${id}`);
@@ -208,15 +219,22 @@ function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }
     data: {
       ...data,
       post_author_id: shown.author,
-      parent_id: isReply ? step.parent : null,
-      parent_author_id: isReply ? parent.author : null,
+      parent_id: parentId,
+      parent_author_id: parent?.author ?? null,
     },
   };
   const mentioned = { event: "mentions.changed", data: { ...data, added: mentions, removed: [] } };
   return mentionsFirst ? [mentioned, created] : [created, mentioned];
 }
 
-function deleteComment(model: NotificationModel, which: number): Happening[] {
+/** One of those that are there. */
+function someComment(model: NotificationModel, n: number): number {
+  const there = model.comments.flatMap((one, id) => (one.there ? [id] : []));
+  return there[n % there.length] ?? -1;
+}
+
+function deleteComment(model: NotificationModel, n: number): Happening[] {
+  const which = someComment(model, n);
   const gone = [...model.comments.keys()].filter((id) => {
     const one = model.comments[id];
     return one?.there && (id === which || one.parent === which);
@@ -235,7 +253,8 @@ function removeComments(model: NotificationModel, gone: readonly number[]): void
   model.forgetAll((act) => act.comment !== null && gone.includes(act.comment));
 }
 
-function likeComment(model: NotificationModel, { who, comment: id }: { who: number; comment: number }): Happening[] {
+function likeComment(model: NotificationModel, { who, comment: n }: { who: number; comment: number }): Happening[] {
+  const id = someComment(model, n);
   const one = model.comments[id];
   if (!one?.there || !model.person(who).active) return [];
   const data = { comment_id: id, post_id: one.post, author_id: one.author, user_id: who };
