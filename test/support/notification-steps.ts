@@ -16,7 +16,7 @@ export type Step =
       whom: number;
     }
   | { do: "likes"; post: number; people: number[] }
-  | { do: "comment"; who: number; post: number; parent: number | null; mentions: number[]; mentionsFirst: boolean }
+  | { do: "comment"; who: number; post: number; parent: number | null; mentions: number[] }
   | { do: "delete comment"; comment: number }
   | { do: "like comment"; who: number; comment: number }
   | { do: "caption"; post: number; mentions: number[] }
@@ -40,7 +40,6 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
       weight: 6,
       arbitrary: fc.record({
         ...{ do: fc.constant("comment" as const), who, post, parent: fc.option(comment), mentions: some },
-        mentionsFirst: fc.boolean(),
       }),
     },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("delete comment" as const), comment }) },
@@ -197,7 +196,7 @@ function like(model: NotificationModel, { post, people }: { post: number; people
 }
 
 function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }>): Happening[] {
-  const { who, post, mentionsFirst } = step;
+  const { who, post } = step;
   const shown = model.posts[post];
   if (!shown?.there || !model.person(who).active) return [];
   const onPost = model.comments.flatMap((one, n) => (one.there && one.post === post && one.parent === null ? [n] : []));
@@ -224,7 +223,7 @@ function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }
     },
   };
   const mentioned = { event: "mentions.changed", data: { ...data, added: mentions, removed: [] } };
-  return mentionsFirst ? [mentioned, created] : [created, mentioned];
+  return [created, mentioned];
 }
 
 /** One of those that are there. */
