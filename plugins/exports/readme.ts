@@ -4,6 +4,7 @@ export function readme(username: string, at: Date): string {
 
 profile.json               your account: names, email address, counts
 sessions.json              where you are signed in
+sign_in_addresses.json     from where you have signed in
 avatar.jpg (or .png ...)   your profile picture as you uploaded it
 avatar_upload.jpg          only if a profile picture you uploaded is not shown: that
 followers.json             who follows you

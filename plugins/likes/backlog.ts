@@ -53,25 +53,29 @@ export class Backlog {
   }
 
   async #look(): Promise<void> {
-    const { db, enqueue, log } = this.#context;
-    try {
+    const { db, enqueue } = this.#context;
+    await this.#warning(async () => {
       await inTransaction(db, (tx) => enqueue(tx, "likes.roll_up", {}));
-      if ((await tellBacklog(db)) > this.#bound) {
-        this.#turn = this.#takeTurn();
-        await this.#turn;
-      }
-    } catch (error) {
-      // The clock enqueues the job too, and the next like looks again.
-      log.warn({ err: error }, "the log of likes could not be looked at");
-    } finally {
-      this.#turn = undefined;
-      this.#timer = undefined;
-    }
+      if ((await tellBacklog(db)) <= this.#bound) return;
+      this.#turn = this.#warning(() => this.#takeTurn());
+      await this.#turn;
+    });
+    this.#turn = undefined;
+    this.#timer = undefined;
   }
 
   async #takeTurn(): Promise<void> {
     while ((await countLog(this.#context.db, this.#bound + 1)) > this.#bound) {
       if ((await rollUpSome(this.#context)) === 0) return;
+    }
+  }
+
+  /** No like fails by it: the clock enqueues the job too, and the next like looks again. */
+  async #warning(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#context.log.warn({ err: error }, "the log of likes could not be rolled up");
     }
   }
 }

@@ -19,8 +19,8 @@ declare module "../../src/events.ts" {
 
 type RollUpContext = Pick<Context, "db" | "emit">;
 
-/** Rows of one transaction: whoever asks for notifications may have to wait for it. */
-const BATCH = 1_000;
+/** Rows of one transaction, in which as many posts may have to be told of: whoever asks for notifications may have to wait for it. */
+const BATCH = 500;
 
 /** Rolls the log up until nothing is left of what there was, a batch a transaction. @returns the rows. */
 export async function rollUp(context: RollUpContext, signal: AbortSignal): Promise<number> {

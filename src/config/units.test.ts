@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { formatDuration, formatSize, parseDuration, parseSize } from "./units.ts";
+import { formatDuration, formatSize, limit, parseDuration, parseSize, sizeLimit } from "./units.ts";
 
 t.test("durations and sizes", async (t) => {
   const durations: Array<[text: string, milliseconds: number | undefined]> = [
@@ -54,4 +54,40 @@ t.test("durations and sizes", async (t) => {
     );
     fc.assert(fc.property(fc.maxSafeNat(), (value) => parse(format(value)) === value));
   }
+});
+
+t.test("limits", async (t) => {
+  const facts = { description: "", default: null };
+  const { parse, format } = limit(facts).setting;
+  for (const [text, most, window, shown] of [
+    ["30/1h", 30, 3_600_000, "30/1h"],
+    [" 5/60s ", 5, 60_000, "5/1m"],
+    ["1000000000/30d", 1_000_000_000, 2_592_000_000, "1000000000/30d"],
+    ["0", 0, 0, "0"],
+    ["0/1h", 0, 0, "0"],
+    [0, 0, 0, "0"],
+  ] as const) {
+    t.same(parse(text), { most, window }, `${text}`);
+    t.equal(format(parse(text)), shown);
+  }
+  for (const wrong of [
+    "",
+    "30",
+    "30/",
+    "/1h",
+    "30/1h/1h",
+    "-1/1h",
+    "1.5/1h",
+    "30 / 1h",
+    "30/999ms",
+    "30/31d",
+    "1mb/1h",
+    30,
+  ]) {
+    t.equal(parse(wrong), undefined, `${wrong}`);
+  }
+  const bytes = sizeLimit(facts).setting;
+  t.same(bytes.parse("2gb/1d"), { most: 2 * 1024 ** 3, window: 86_400_000 });
+  t.equal(bytes.format(bytes.parse("2048mb/24h")), "2gb/1d");
+  t.equal(bytes.parse("30/1h"), undefined);
 });

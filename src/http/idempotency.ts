@@ -29,7 +29,7 @@ const FULL_RETRY_AFTER = 3_600;
 const PATIENCE = 1_000;
 /** Bytes of an answer that is kept; those of POSTs are some hundreds. */
 const MAX_BODY = 256 * 1024;
-/** About this moment or this sender, and not about what was sent: 401, 408, 425 and 429. */
+/** About this moment or this sender, and not about what was sent. */
 const PASSING: ReadonlySet<number> = new Set([401, 408, 425, 429]);
 
 /** Thrown instead of doing the work: the answer that was given first. */
@@ -161,24 +161,32 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
   app.addHook("onSend", (request, reply, payload, done) => {
     const claim = request.idempotency?.claim;
     if (!request.idempotency || !claim || !inHand.delete(claim)) return done(null, payload);
-    const settled = settle(db, request.idempotency, claim, { status: reply.statusCode, body: jsonOf(reply, payload) })
+    const answer = comesAgain(reply) ? { status: reply.statusCode, body: jsonOf(reply, payload) } : null;
+    const settled = settle(db, request.idempotency, claim, answer)
       // What was done is done, and its route may be asked again: to withhold the answer would help nobody.
       .catch((error: unknown) => request.log.warn({ err: error }, "no answer is kept for an Idempotency-Key"));
     void Promise.race([settled, delay(PATIENCE, undefined, { ref: false })]).then(() => done(null, payload));
   });
 }
 
-/** Stores an answer that its work has not stored, or gives the key back. */
+/** Whether the same request would be answered so again. What tells when to ask again would not. */
+function comesAgain(reply: FastifyReply): boolean {
+  const status = reply.statusCode;
+  if (status < 300) return true;
+  return status >= 400 && status < 500 && !PASSING.has(status) && !reply.hasHeader("retry-after");
+}
+
+/** Stores an answer that its work has not stored; or gives the key back, where there is none that is kept. */
 async function settle(
   db: Db,
   { fingerprint, kept, lost }: KeyedRequest,
   claim: Claim,
-  { status, body }: { status: number; body: string | null },
+  answer: { status: number; body: string | null } | null,
 ): Promise<void> {
-  if (lost || (status < 300 && kept !== null && kept === body)) return;
-  const comesAgain = status < 300 || (status >= 400 && status < 500 && !PASSING.has(status));
-  if (comesAgain && fingerprint !== null && body !== null && Buffer.byteLength(body) <= MAX_BODY) {
-    await storeAnswer(db, claim, { status, body, fingerprint });
+  const body = answer?.body ?? null;
+  if (lost || (answer && answer.status < 300 && kept !== null && kept === body)) return;
+  if (answer && fingerprint !== null && body !== null && Buffer.byteLength(body) <= MAX_BODY) {
+    await storeAnswer(db, claim, { status: answer.status, body, fingerprint });
   } else {
     // Where the work has committed all the same, and only its end was not heard of, this finds the answer and changes nothing.
     await releaseKey(db, claim);

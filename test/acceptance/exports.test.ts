@@ -106,6 +106,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
       ],
       ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
+      "sign_in_addresses.json",
       ...[
         `media/${first.id}/1.jpg`,
         `media/${first.id}/2.png`,
@@ -128,6 +129,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   }
   t.strictSame([json("profile.json").email, json("profile.json").bio], ["ana@example.org", 'two\nlines, "quoted"']);
   t.match(json("sessions.json"), [{ address: "127.0.0.1", user_agent: "node" }]);
+  t.match(json("sign_in_addresses.json"), [{ address: "127.0.0.1", last_used_at: String }]);
   for (const [file, path] of [
     ["followers.json", "/users/ana/followers"],
     ["following.json", "/users/ana/following"],

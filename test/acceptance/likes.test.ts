@@ -49,6 +49,8 @@ t.test("likes and unlikes, once and again", async (t) => {
   is(await like(ben, id.toUpperCase()), 1, true);
   is(await like(ana, id), 2, false);
   is(await like(cleo, id), 3, false);
+  const { body: notifications } = await ana.request("GET", "/notifications");
+  t.match(notifications.items[0], { type: "like", actor_count: 2, post_id: id }, "whoever asks finds them at once");
   t.strictSame(await likers(ben, id), ["cleo", "ana", "ben"], "the latest first");
   is(await unlike(ana, id), 2, false);
   is(await unlike(ana, id), 2, true);

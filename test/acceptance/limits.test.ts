@@ -80,6 +80,22 @@ t.test("what was done counts, also again; what is undone or refused does not", a
   t.equal((await client.request("POST", "/users/bob/follow")).status, 401);
 });
 
+t.test("an answer that is given again takes no place", async (t) => {
+  const bea = await client.register("bea");
+  const follow = (key: string) => bea.request("POST", "/users/ana/follow", { headers: { "idempotency-key": key } });
+  t.same(limitHeaders(await follow("one")).slice(0, 2), [4, 3]);
+  for (let time = 0; time < 5; time++) {
+    const again = await follow("one");
+    t.equal(again.headers.get("idempotent-replayed"), "true");
+    t.same([again.status, ...limitHeaders(again).slice(0, 2)], [200, 4, 3]);
+  }
+  const answers = await Promise.all(["two", "three", "four", "five"].map(follow));
+  t.same(answers.map(({ status }) => status).sort(), [200, 200, 200, 429]);
+  const refused = ["two", "three", "four", "five"][answers.findIndex(({ status }) => status === 429)] ?? "";
+  await delay(3_000);
+  t.equal((await follow(refused)).status, 200, "and a refusal is not given again");
+});
+
 t.test("uploads: how many, and how many bytes", async (t) => {
   const cleo = await client.register("cleo");
   const small = await picture({ width: 16, height: 16 });

@@ -45,6 +45,8 @@ t.test("the five-minute tour works as it is written", async (t) => {
   t.match(feed.items, [
     { author: { username: "ana" }, caption: "Home again", media: [{ alt_text: "The harbour at dusk" }] },
   ]);
+  t.match(stdout, /"success":true,"idempotent":false,"like_count":1/);
+  t.match(stdout, /"type":"comment","actors":\[\{[^}]*"username":"ben"/, "ana is told");
   t.match(await sharp(join(folder, "large.webp")).metadata(), { format: "webp", width: 1080, height: 810 });
   t.match(stdout, /^ana +active +ana@example\.org +1 +1 +0/m, "users list");
   t.match(stdout, /^media\.process/m, "jobs status");

@@ -180,7 +180,10 @@ async function play(history: readonly { drawn: readonly Drawn[]; kill: number | 
   for (const { drawn, kill } of history) {
     const names = [...people.keys()].filter((name) => !model.left.has(name));
     if (names.length === 0) break;
-    const chosen = drawn.flatMap((one) => {
+    // Two requests of one person to be deleted are both taken where both were let in; that is not what this is about.
+    const leaves = drawn.findIndex(({ change }) => change === "leave");
+    const chosen = drawn.flatMap((one, index) => {
+      if (one.change === "leave" && index !== leaves) return [];
       const operation = operationOf(one, model, names);
       return operation ? [{ operation, server: one.server }] : [];
     });
