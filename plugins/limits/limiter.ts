@@ -48,6 +48,8 @@ export interface Limiter {
 /** Entries of 16 bytes that logs in process may have in all, each log counting for ten more. */
 const MOST_ENTRIES = 2_000_000;
 const LOG_COST = 10;
+/** Places that are to be given back when Redis answers again; more of them count until their window has passed. */
+const MOST_OWED = 10_000;
 
 /**
  * In this process alone, by a clock that nobody sets. Logs that are not asked for are forgotten when there are too many.
@@ -125,6 +127,9 @@ export class SharedLimiter implements Limiter {
   readonly #own = new ProcessLimiter();
   /** That of it which Redis does not know of. */
   readonly #unknown = new ProcessLimiter();
+  /** Gives back what could not be given back. */
+  readonly #owed: (() => Promise<Answer | null>)[] = [];
+  #paying = false;
 
   constructor(redis: Scripts, log: Pick<Logger, "warn">) {
     this.#redis = redis;
@@ -147,13 +152,13 @@ export class SharedLimiter implements Limiter {
       }
       // Others were let in here meanwhile, for whom Redis did not answer.
       if (used + this.#unknown.standing(name, rule).used > rule.most) {
-        await this.#run(GIVE_BACK, name, rule, [at, amount]);
+        await this.#giveBack(name, rule, at, amount);
         continue;
       }
       const ownAt = this.#own.add(name, rule, amount);
       const giveBack = async (freed: number) => {
         const own = this.#own.giveBack(name, rule, ownAt, freed);
-        const left = await this.#run(GIVE_BACK, name, rule, [at, freed]);
+        const left = await this.#giveBack(name, rule, at, freed);
         if (left === null) return shown(own, Date.now());
         return this.#together(name, rule, { now: left[0], used: left[1], next: left[2] });
       };
@@ -171,6 +176,24 @@ export class SharedLimiter implements Limiter {
   forgetHere(name: LogName): void {
     this.#own.forgetHere(name);
     this.#unknown.forgetHere(name);
+  }
+
+  /** Null while Redis does not answer; it is done when it does again. */
+  async #giveBack(name: LogName, rule: Rule, at: number, amount: number): Promise<Answer | null> {
+    const left = await this.#run(GIVE_BACK, name, rule, [at, amount]);
+    // It may have been done. Twice has no effect where each place is kept by itself; of a slot it would free what others
+    // took, so that stays taken until the window has passed.
+    if (left === null && rule.slot === 1 && this.#owed.length < MOST_OWED) {
+      this.#owed.push(() => this.#giveBack(name, rule, at, amount));
+    }
+    return left;
+  }
+
+  async #payOwed(): Promise<void> {
+    if (this.#paying) return;
+    this.#paying = true;
+    for (let give = this.#owed.shift(); give; give = this.#owed.shift()) if ((await give()) === null) break;
+    this.#paying = false;
   }
 
   #takeHere(name: LogName, rule: Rule, amount: number): Place {
@@ -193,7 +216,9 @@ export class SharedLimiter implements Limiter {
   /** Null while Redis does not answer, or refuses. */
   async #run(script: Script, name: LogName, rule: Rule, args: readonly number[]): Promise<Answer | null> {
     try {
-      return await ask(this.#redis, script, name, rule, args);
+      const answer = await ask(this.#redis, script, name, rule, args);
+      if (this.#owed.length > 0) void this.#payOwed();
+      return answer;
     } catch (error) {
       // Of an outage others tell. Who may not use its scripts, say, must not fail what is only limited by them.
       if (!(error instanceof RedisUnavailableError)) this.#complain(error);

@@ -6,6 +6,7 @@ import { RedisUnavailableError } from "../../src/redis/redis.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { silent } from "../../test/support/product/database.ts";
 import { openCaching } from "../../test/support/product/redis.ts";
+import { waitFor } from "../../test/support/server.ts";
 import { redisService } from "../../test/support/services.ts";
 import { type Place, ProcessLimiter, SharedLimiter } from "./limiter.ts";
 import { Log, type Outcome, type Rule, ruleOf, type Standing } from "./log.ts";
@@ -273,6 +274,18 @@ t.test("Redis and its outages", async (t) => {
     state.down = false;
     resolve();
     t.equal((await late).taken, false);
+  });
+
+  await t.test("what is given back during an outage is free after it", async (t) => {
+    const [{ state, limiter }, other] = [open(), open()];
+    const name = newName();
+    const [place] = await take(limiter, name, 1);
+    state.down = true;
+    t.equal((await place?.giveBack(1))?.used, 0);
+    t.equal((await other.limiter.look(name, rule)).used, 1);
+    state.down = false;
+    await take(limiter, newName(), 1);
+    await waitFor(async () => (await other.limiter.look(name, rule)).used === 0, "the place to be free");
   });
 
   await t.test("a Redis that refuses is as one that is down", async (t) => {
