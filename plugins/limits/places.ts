@@ -18,11 +18,13 @@ export function placeKeeper({ db, log }: Pick<Context, "db" | "log">) {
   const known = new LRUCache<string, true>({ max: MOST_KNOWN, ttl: KNOWN_FOR });
   const complain = oncePer(10_000, (error: unknown) => log.warn({ err: error }, "addresses of sessions"));
   return ({ viewer, ip }: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
-    done();
-    if (viewer === null) return;
+    // Of a connection that is closed by now nothing tells the address.
+    if (viewer === null || ip === undefined) return done();
     const use = `${viewer.session_id} ${ip}`;
-    if (known.has(use)) return;
-    known.set(use, true);
-    rememberUse(db, viewer.session_id, placeOf(ip)).catch(complain);
+    if (!known.has(use)) {
+      known.set(use, true);
+      rememberUse(db, viewer.session_id, placeOf(ip)).catch(complain);
+    }
+    done();
   };
 }

@@ -24,3 +24,8 @@ t.test("where a request comes from", async (t) => {
   for (const own of ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]) t.ok(isOwnMachine(own), own);
   for (const other of ["10.0.0.1", "::", "fe80::1", "unknown"]) t.notOk(isOwnMachine(other), other);
 });
+
+t.test("a connection that is closed has no address, and is no reason to fail", async (t) => {
+  t.equal(placeOf(undefined), "");
+  t.equal(isOwnMachine(undefined), false);
+});

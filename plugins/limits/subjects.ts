@@ -7,9 +7,11 @@ const HOUSEHOLD = 64;
 
 /**
  * An address as limits know it: IPv4 whole, also where it is written as IPv6, and of IPv6 the first half, as in
- * `2001:db8:0:1::/64`. What a proxy tells that is no address stays as it is, cut.
+ * `2001:db8:0:1::/64`. What a proxy tells that is no address stays as it is, cut. A connection that is closed by now has
+ * none, whatever Fastify's types say.
  */
-export function placeOf(address: string): string {
+export function placeOf(address: string | undefined): string {
+  if (address === undefined) return "";
   const [text = ""] = address.split("%");
   if (!ipaddr.isValid(text)) return address.slice(0, 64);
   const parsed = ipaddr.process(text);
@@ -18,11 +20,11 @@ export function placeOf(address: string): string {
 }
 
 /** Whether it is the machine that the server runs on. */
-export function isOwnMachine(address: string): boolean {
-  return ipaddr.isValid(address) && ipaddr.process(address).range() === "loopback";
+export function isOwnMachine(address: string | undefined): boolean {
+  return address !== undefined && ipaddr.isValid(address) && ipaddr.process(address).range() === "loopback";
 }
 
-export function subjectOfAddress(address: string): Subject {
+export function subjectOfAddress(address: string | undefined): Subject {
   return hashed(`address ${placeOf(address)}`);
 }
 
