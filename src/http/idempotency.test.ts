@@ -189,6 +189,7 @@ t.test("sweeping and erasing", async (t) => {
 function openApp(
   t: { teardown(end: () => unknown): void },
   atWork: () => Promise<unknown> = async () => undefined,
+  longest = 600_000,
 ): App {
   const app: App = fastify({ loggerInstance: silent }).withTypeProvider<TypeBoxTypeProvider>();
   app.setErrorHandler(handleError);
@@ -197,7 +198,8 @@ function openApp(
   app.addHook("onRequest", async (request) => {
     request.viewer = { id: user_id, username: "ana", session_id: "" };
   });
-  honourIdempotencyKeys(app, { db, log: silent });
+  const config = { http: { request_timeout: longest }, database: { statement_timeout: 0 } };
+  honourIdempotencyKeys(app, { config, db, log: silent });
   app.post<{ Body: { name: string } }>("/work", async ({ body: { name } }, reply) => {
     const kept = { name, text: name.startsWith("large") ? "x".repeat(300_000) : "é\u2028" };
     await inTransaction(db, async (tx) => {
@@ -260,6 +262,37 @@ t.test("a process that was stopped for longer than its lease does not do the wor
   t.strictSame([late.statusCode, late.json().error.code], [409, "IDEMPOTENCY_IN_PROGRESS"]);
   t.equal((await effects("stopped")).length, 1, "its work was rolled back");
   t.strictSame((await send(slow, "/work", "stopped", "stopped")).rawPayload, second.rawPayload);
+});
+
+t.test("a claim is renewed for as long as a request may take, and no longer", async (t) => {
+  const goOn = Promise.withResolvers<void>();
+  const begin = async (longest: number) => {
+    const begun = Promise.withResolvers<void>();
+    const work = () => {
+      begun.resolve();
+      return goOn.promise;
+    };
+    const answered = send(openApp(t, work, longest), "/work", `for-${longest}`, `for-${longest}`);
+    await begun.promise;
+    return { answered };
+  };
+  const short = await begin(1);
+  const long = await begin(600_000);
+  const renewed = () =>
+    query(
+      url,
+      `SELECT held_until - created_at > $1 * interval '1.05 ms' AS renewed FROM idempotency_keys
+       WHERE status IS NULL ORDER BY created_at`,
+      [LEASE],
+    );
+  while (!(await renewed())[1]?.renewed) await delay(100);
+  t.same(await renewed(), [{ renewed: false }, { renewed: true }]);
+  await endLeases();
+  const other = await send(openApp(t), "/work", "for-1", "for-1");
+  t.equal(other.statusCode, 201, "the key of a request that does not end is free again");
+  goOn.resolve();
+  t.same([(await short.answered).statusCode, (await long.answered).statusCode], [409, 201]);
+  t.equal((await effects("for-1")).length, 1);
 });
 
 t.test("an answer that cannot be stored goes out all the same", async (t) => {

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash, createHmac } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Config } from "../config/schema.ts";
 import type { Context } from "../context.ts";
 import { type Db, inTransaction, type Tx } from "../db/transaction.ts";
 import { oncePer } from "../log.ts";
@@ -101,13 +102,18 @@ export function sendReplay(reply: FastifyReply, { status, body }: StoredAnswer):
   return reply.type("application/json; charset=utf-8").send(Buffer.from(body));
 }
 
+interface Keys extends Pick<Context, "db" | "log"> {
+  config: { http: Pick<Config["http"], "request_timeout">; database: Pick<Config["database"], "statement_timeout"> };
+}
+
 /**
  * Honours Idempotency-Key on the POSTs below this scope. A key is claimed before the body is read, so that of two that
  * come at once the second is told so before it has sent a video.
  */
-export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" | "log">): void {
-  const inHand = new Set<Claim>();
-  renewWhileInHand(app, { db, log }, inHand);
+export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void {
+  const inHand = new Map<Claim, number>();
+  // As long as a body may take to come, and the work then.
+  renewWhileInHand(app, { db, log }, inHand, config.http.request_timeout + config.database.statement_timeout);
 
   app.addHook("onRequest", async (request) => {
     const key = keyOf(request);
@@ -142,7 +148,7 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
       kept: null,
       lost: false,
     };
-    if (claim) inHand.add(claim);
+    if (claim) inHand.set(claim, performance.now());
   });
 
   app.addHook("preValidation", (request, _reply, done) => {
@@ -200,14 +206,25 @@ function jsonOf(reply: FastifyReply, payload: unknown): string | null {
   return isJson && typeof payload === "string" ? payload : null;
 }
 
-function renewWhileInHand(app: App, { db, log }: Pick<Context, "db" | "log">, inHand: ReadonlySet<Claim>): void {
+/**
+ * @param inHand claims, and since when.
+ * @param longest milliseconds after which a claim is left to its lease: whatever keeps a request from its end, its key is
+ * free again at some time. Work that goes on all the same does not commit if another has the key by then.
+ */
+function renewWhileInHand(
+  app: App,
+  { db, log }: Pick<Context, "db" | "log">,
+  inHand: Map<Claim, number>,
+  longest: number,
+): void {
   const warn = oncePer(10_000, (error: unknown) => log.warn({ err: error }, "claims of Idempotency-Keys"));
   let renewing = false;
   const timer = setInterval(async () => {
+    for (const [claim, since] of inHand) if (performance.now() - since > longest) inHand.delete(claim);
     if (renewing || inHand.size === 0) return;
     renewing = true;
     // One that is lost by it does no harm: its work does not commit.
-    await renewClaims(db, [...inHand]).catch(warn);
+    await renewClaims(db, [...inHand.keys()]).catch(warn);
     renewing = false;
   }, RENEWAL);
   timer.unref();
