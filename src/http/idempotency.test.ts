@@ -9,7 +9,7 @@ import { openDb, query, silent } from "../../test/support/product/database.ts";
 import { inTransaction, type Tx } from "../db/transaction.ts";
 import { handleError } from "./error-handler.ts";
 import { contentOfJson, FormContent } from "./fingerprint.ts";
-import { honourIdempotencyKeys, keepAnswer, withAnswer } from "./idempotency.ts";
+import { fingerprintBody, honourIdempotencyKeys, keepAnswer, withAnswer } from "./idempotency.ts";
 import {
   type Claim,
   claimKey,
@@ -199,6 +199,7 @@ function openApp(
     request.viewer = { id: user_id, username: "ana", session_id: "" };
   });
   const config = { http: { request_timeout: longest }, database: { statement_timeout: 0 } };
+  app.addHook("preValidation", fingerprintBody);
   honourIdempotencyKeys(app, { config, db, log: silent });
   app.post<{ Body: { name: string } }>("/work", async ({ body: { name } }, reply) => {
     const kept = { name, text: name.startsWith("large") ? "x".repeat(300_000) : "é\u2028" };

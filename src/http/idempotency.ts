@@ -93,6 +93,18 @@ export function bodyArrived(request: FastifyRequest, content: string): void {
   throw new Replay(keyed.stored);
 }
 
+/**
+ * Tells it of bodies that Fastify parses. Before anything is asked of them: also what is refused is given again, and to the
+ * same body alone.
+ */
+export async function fingerprintBody(request: FastifyRequest): Promise<void> {
+  if (!request.idempotency) return;
+  // Who reads a form also says what was in it.
+  const { form } = request.routeOptions.config;
+  if (form !== undefined && /^multipart\//i.test(request.headers["content-type"] ?? "")) return;
+  bodyArrived(request, contentOfJson(request.body));
+}
+
 /** Sends an answer again. Its headers are those that every answer has; the id of the request is the new one's. */
 export function sendReplay(reply: FastifyReply, { status, body }: StoredAnswer): FastifyReply {
   reply.code(status).header("idempotent-replayed", "true");
@@ -149,14 +161,6 @@ export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void
       lost: false,
     };
     if (claim) inHand.set(claim, performance.now());
-  });
-
-  app.addHook("preValidation", (request, _reply, done) => {
-    // Who reads a form also says what was in it.
-    const { form } = request.routeOptions.config;
-    const reads = form !== undefined && /^multipart\//i.test(request.headers["content-type"] ?? "");
-    if (request.idempotency && !reads) bodyArrived(request, contentOfJson(request.body));
-    done();
   });
 
   app.addHook("preHandler", (request, _reply, done) => {

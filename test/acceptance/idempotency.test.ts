@@ -199,6 +199,18 @@ t.test("what is refused for good is refused again, what is of the moment is not"
   t.equal((await post(ana, "/users/dana/follow", "dana, and there")).status, 400);
   t.equal((await post(ana, "/users/dana/follow", "dana-there")).status, 200);
 
+  const unstorable = { json: { name: "a\0b" } };
+  const nul = await post(ana, "/users/bob/follow", "nul", unstorable);
+  const nulAgain = await post(ana, "/users/bob/follow", "nul", unstorable);
+  t.strictSame([nul.body.error.code, nulAgain.bytes, isReplay(nulAgain)], ["INVALID_VALUE", nul.bytes, true]);
+  for (const [key, options] of [
+    ["nul", { json: { name: "ab" } }],
+    ["self", unstorable],
+  ] as const) {
+    const path = key === "nul" ? "/users/bob/follow" : "/users/ana/follow";
+    t.equal((await post(ana, path, key, options)).body.error.code, "IDEMPOTENCY_KEY_REUSED", key);
+  }
+
   t.equal((await post(service.client, "/users/bob/follow", "401")).status, 401);
   t.notOk(isReplay(await post(ana, "/users/bob/follow", "401")));
 
