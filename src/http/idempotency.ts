@@ -8,7 +8,7 @@ import { type Db, inTransaction, type Tx } from "../db/transaction.ts";
 import { oncePer } from "../log.ts";
 import { viewerOf } from "./auth.ts";
 import { invalidRequest, keyInProgress, keyReused, tooManyKeys } from "./errors.ts";
-import { contentOfJson } from "./fingerprint.ts";
+import { contentOfJson, contentOfSecret } from "./fingerprint.ts";
 import {
   type Claim,
   claimKey,
@@ -100,9 +100,10 @@ export function bodyArrived(request: FastifyRequest, content: string): void {
 export async function fingerprintBody(request: FastifyRequest): Promise<void> {
   if (!request.idempotency) return;
   // Who reads a form also says what was in it.
-  const { form } = request.routeOptions.config;
+  const { form, secretBody } = request.routeOptions.config;
   if (form !== undefined && /^multipart\//i.test(request.headers["content-type"] ?? "")) return;
-  bodyArrived(request, contentOfJson(request.body));
+  const content = contentOfJson(request.body);
+  bodyArrived(request, secretBody ? await contentOfSecret(content, viewerOf(request).id) : content);
 }
 
 /** Sends an answer again. Its headers are those that every answer has; the id of the request is the new one's. */
@@ -151,7 +152,7 @@ export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void
       replays: stored !== null,
       stored,
       claim,
-      // The key, which is kept nowhere, seals it: a hash alone would let a password be guessed by it.
+      // The key, which is kept nowhere, seals it: a hash alone would let what was sent be guessed by it.
       sign: (content) =>
         createHmac("sha256", scope)
           .update(`${query.join("?")}\n${content}`)

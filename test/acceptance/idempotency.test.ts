@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHash, createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { connect } from "node:net";
@@ -46,6 +46,16 @@ t.test("an answer is given again, and nothing is done", async (t) => {
 
   const password = { current_password: ana.password, new_password: "another long password" };
   t.equal((await post(ana, "/me/password", "password-1", { json: password })).status, 204);
+  // A key that can be guessed, and what would be tried with each password then.
+  const scope = "POST /api/v1/me/password\npassword-1";
+  const { rows } = await sql.query("SELECT fingerprint FROM idempotency_keys WHERE scope = $1", [
+    createHash("sha256").update(scope).digest(),
+  ]);
+  const quick = createHmac("sha256", scope)
+    .update(`\n${JSON.stringify(password)}`)
+    .digest();
+  t.equal(rows.length, 1);
+  t.notOk(quick.equals(rows[0].fingerprint), "what is stored of a password costs as much to guess as the password");
   const swapped = { new_password: password.new_password, current_password: password.current_password };
   const empty = await post(ana, "/me/password", "password-1", { json: swapped });
   t.strictSame([empty.status, empty.bytes.length, isReplay(empty)], [204, 0, true], "the order of fields says nothing");
