@@ -7,14 +7,14 @@ import type { Context } from "../context.ts";
 import { type Db, inTransaction, type Tx } from "../db/transaction.ts";
 import { oncePer } from "../log.ts";
 import { viewerOf } from "./auth.ts";
-import { invalidRequest, keyInProgress, keyReused, tooManyKeys } from "./errors.ts";
+import { invalidRequest, keyInProgress, keyReused } from "./errors.ts";
 import { contentOfJson, contentOfSecret } from "./fingerprint.ts";
 import {
   type Claim,
   claimKey,
-  KEYS_PER_ACCOUNT,
   releaseKey,
   renewClaims,
+  roughCounts,
   type StoredAnswer,
   storeAnswer,
 } from "./idempotency-store.ts";
@@ -24,8 +24,6 @@ import type { App, KeyedRequest } from "./types.ts";
 const RENEWAL = 3_000;
 /** Seconds after which to ask how a request that is under way has ended. */
 const RETRY_AFTER = 1;
-/** Seconds until some of an account's keys are likely to be void. */
-const FULL_RETRY_AFTER = 3_600;
 /** Milliseconds that an answer waits until it is stored, or its key given back: not as long as a database that hangs. */
 const PATIENCE = 1_000;
 /** Bytes of an answer that is kept; those of POSTs are some hundreds. */
@@ -125,6 +123,10 @@ interface Keys extends Pick<Context, "db" | "log"> {
  */
 export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void {
   const inHand = new Map<Claim, number>();
+  const counts = roughCounts();
+  const warnFull = oncePer(60_000, (user_id: string) =>
+    log.warn({ user_id }, "an account has too many Idempotency-Keys"),
+  );
   // As long as a body may take to come, and the work then.
   renewWhileInHand(app, { db, log }, inHand, config.http.request_timeout + config.database.statement_timeout);
 
@@ -135,17 +137,11 @@ export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void
     // The router takes a slash at the end as none.
     const path = address.replace(/\/$/, "");
     const scope = `${request.method} ${path}\n${key}`;
-    const found = await claimKey(db, {
-      user_id: viewerOf(request).id,
-      scope: createHash("sha256").update(scope).digest(),
-    });
+    const { id } = viewerOf(request);
+    const found = await claimKey(db, { user_id: id, scope: createHash("sha256").update(scope).digest() }, counts);
     if (found === "running") throw keyInProgress({}, { retryAfter: RETRY_AFTER });
-    if (found === "too many") {
-      throw tooManyKeys(
-        { limit: KEYS_PER_ACCOUNT },
-        { retryAfter: FULL_RETRY_AFTER, details: { retry_after: FULL_RETRY_AFTER } },
-      );
-    }
+    // Better done without the promise than refused: nobody comes here who sends no more than the limits allow.
+    if (found === "full") return warnFull(id);
     const stored = "stored" in found ? found.stored : null;
     const claim = "claim" in found ? found.claim : null;
     request.idempotency = {

@@ -230,19 +230,6 @@ t.test("what is refused for good is refused again, what is of the moment is not"
   await Promise.all(uploads.map((upload) => upload.finish()));
   const then = await post(bo, "/posts", "503", { form: postForm([red]) });
   t.strictSame([then.status, isReplay(then)], [202, false]);
-
-  await sql.query(
-    `INSERT INTO idempotency_keys (user_id, scope, token, held_until)
-     SELECT $1, decode(md5(n::text), 'hex'), gen_random_uuid(), now() + interval '1 minute' FROM generate_series(1, 10000) AS n`,
-    [bo.id],
-  );
-  const full = await post(bo, "/users/ana/follow", "429");
-  t.strictSame([full.status, full.body.error.code], [429, "TOO_MANY_IDEMPOTENCY_KEYS"]);
-  t.equal(full.headers.get("retry-after"), String(full.body.error.details.retry_after));
-  t.ok(isReplay(await post(bo, "/posts", "503", { form: postForm([red]) })), "what was answered is given all the same");
-  t.equal((await bo.request("POST", "/users/ana/follow")).status, 200, "and without a key all goes on");
-  await sql.query("DELETE FROM idempotency_keys WHERE octet_length(scope) = 16");
-  t.notOk(isReplay(await post(bo, "/users/ana/follow", "429")));
 });
 
 t.test("a key is one account's, for one path", async (t) => {
