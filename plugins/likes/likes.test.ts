@@ -12,7 +12,9 @@ import { HttpError } from "../../src/http/errors.ts";
 import { createNotices } from "../../src/notices.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, silent } from "../../test/support/product/database.ts";
+import { eraseSaves } from "../saves/erase.ts";
 import { Backlog } from "./backlog.ts";
+import { eraseLikes } from "./erase.ts";
 import { forgetLikes } from "./forget.ts";
 import { Likes } from "./likes.ts";
 import { type RolledUp, rollUp, rollUpOf } from "./roll-up.ts";
@@ -223,4 +225,30 @@ t.test("whoever appends takes a turn when the log has grown too long", async (t)
   await backlog.room();
   t.equal(await left(), 0);
   t.strictSame(await likeCounts(db, [id]), new Map([[id, fans.length]]));
+});
+
+t.test("all that an account likes and saves goes with it, in several transactions", async (t) => {
+  await sql`TRUNCATE likes, like_log, like_counts, told`.execute(db);
+  const [author = "", goes = "", stays = ""] = people;
+  const MANY = 1_100;
+  const posts = Array.from({ length: MANY }, () => newId());
+  await sql`
+    INSERT INTO posts (id, user_id, status, published_at)
+    SELECT id, ${author}, 'published', now() FROM unnest(${posts}::uuid[]) AS made (id)`.execute(db);
+  for (const who of [goes, stays]) {
+    await sql`INSERT INTO likes (user_id, post_id) SELECT ${who}, unnest(${posts}::uuid[])`.execute(db);
+    await sql`INSERT INTO saves (user_id, post_id) SELECT ${who}, unnest(${posts}::uuid[])`.execute(db);
+  }
+  await sql`INSERT INTO like_counts (post_id, like_count) SELECT unnest(${posts}::uuid[]), 2`.execute(db);
+  await eraseLikes(context, goes, never);
+  await eraseSaves(context, goes, never);
+  const { rows } = await sql<{ user_id: string; likes: number; saves: number }>`
+    SELECT id AS user_id, (SELECT count(*)::int FROM likes WHERE user_id = users.id) AS likes,
+      (SELECT count(*)::int FROM saves WHERE user_id = users.id) AS saves
+    FROM users WHERE id IN (${goes}, ${stays}) ORDER BY saves`.execute(db);
+  t.strictSame(rows, [
+    { user_id: goes, likes: 0, saves: 0 },
+    { user_id: stays, likes: MANY, saves: MANY },
+  ]);
+  t.strictSame(new Set((await likeCounts(db, posts)).values()), new Set([1]));
 });

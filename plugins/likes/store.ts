@@ -123,7 +123,7 @@ export async function likesOf(
 
 /** Takes some likes of an account back, as if it had done so itself. @returns how many. */
 export async function deleteSomeLikes(tx: Tx, userId: string, limit: number): Promise<number> {
-  const { numAffectedRows } = await sql`
+  const { rows } = await sql<{ deleted: number }>`
     WITH gone AS (
       DELETE FROM likes WHERE user_id = ${userId}::uuid AND post_id IN (
         SELECT post_id FROM likes WHERE user_id = ${userId}::uuid ORDER BY post_id LIMIT ${limit})
@@ -134,6 +134,6 @@ export async function deleteSomeLikes(tx: Tx, userId: string, limit: number): Pr
       INSERT INTO like_log (post_id, author_id, user_id, delta)
       SELECT posts.id, posts.user_id, ${userId}::uuid, -1 FROM gone JOIN posts ON posts.id = gone.post_id
     )
-    SELECT post_id FROM gone`.execute(tx);
-  return Number(numAffectedRows ?? 0n);
+    SELECT count(*)::int AS deleted FROM gone`.execute(tx);
+  return rows[0]?.deleted ?? 0;
 }
