@@ -95,6 +95,24 @@ t.test("who likes a post is listed in pages, and shows nobody whom a block hides
   t.strictSame(await likers(ana, id), ["cleo", "ben", "ana"]);
   t.equal((await ana.request("GET", `/posts/${id}`)).body.like_count, 3);
   await ben.request("DELETE", "/users/cleo/block");
+  // More than a page looks at, all later and of people who are not there any more.
+  await sql.query(
+    `WITH gone AS (
+       INSERT INTO users (id, username, email, password_hash, state)
+       SELECT gen_random_uuid(), 'gone' || n, n || '@gone.example.org', '', 'suspended' FROM generate_series(1, 600) AS n
+       RETURNING id
+     )
+     INSERT INTO likes (user_id, post_id, created_at) SELECT id, $1, now() + interval '1 minute' FROM gone`,
+    [id],
+  );
+  const { body: first } = await cleo.request("GET", `/posts/${id}/likes?limit=2`);
+  t.strictSame(first.items, [], "a page looks at a bounded number of them");
+  const { body: second } = await cleo.request("GET", `/posts/${id}/likes?limit=2&cursor=${first.next_cursor}`);
+  t.strictSame(
+    second.items.map(({ username }: Json) => username),
+    ["cleo", "ben"],
+  );
+  await sql.query("DELETE FROM likes WHERE created_at > now()");
   for (const path of [NOTHING, "1", "%00"]) {
     for (const [method, action] of [
       ["POST", "like"],
