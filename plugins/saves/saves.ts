@@ -9,6 +9,7 @@ import { type CollectionName, collectionName, fold } from "./names.ts";
 import {
   type CollectionRow,
   collectionByName,
+  collectionIdByName,
   countCollections,
   deleteCollection,
   deleteFromCollection,
@@ -47,10 +48,9 @@ export async function save(
   const name = collectionName(collection);
   return inTransaction(db, async (tx) => {
     if (!(await insertSave(tx, viewerId, postId))) throw postNotFound({});
-    const collectionId =
-      (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
+    const held = (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
     // Unsaved at this moment by another request: that one came last.
-    await insertIntoCollection(tx, { userId: viewerId, postId, collectionId });
+    await insertIntoCollection(tx, { userId: viewerId, postId, collectionId: held });
     await keepAnswer(tx, 200, SAVED);
     return SAVED;
   });
@@ -83,18 +83,18 @@ export async function unsave(
     return false;
   }
   // The post first: of one that may not be seen, nothing is said but that.
-  const { id: collectionId } = (await collectionByName(db, viewerId, fold(collection))) ?? { id: NIL };
-  const saved = await deleteFromCollection(db, viewerId, { postId, collectionId });
+  const found = await collectionIdByName(db, viewerId, fold(collection));
+  const saved = await deleteFromCollection(db, viewerId, { postId, collectionId: found ?? NIL });
   if (saved === undefined) throw postNotFound({});
-  if (collectionId === NIL) throw collectionNotFound({});
+  if (found === undefined) throw collectionNotFound({});
   return saved;
 }
 
-/** @throws 404 */
-export async function requireCollection(db: Db, viewerId: string, name: string): Promise<CollectionRow> {
-  const collection = await collectionByName(db, viewerId, fold(name));
-  if (!collection) throw collectionNotFound({});
-  return collection;
+/** @returns its id. @throws 404 */
+export async function requireCollection(db: Db, viewerId: string, name: string): Promise<string> {
+  const found = await collectionIdByName(db, viewerId, fold(name));
+  if (found === undefined) throw collectionNotFound({});
+  return found;
 }
 
 /** @throws 404, 409 for the name of another, 422. */
@@ -109,7 +109,10 @@ export async function rename({ db }: SavesContext, viewerId: string, from: strin
     if (other !== undefined && other !== own) throw collectionNameTaken({ name: name.name });
     await renameCollection(tx, viewerId, fold(from), name);
   });
-  return requireCollection(db, viewerId, to);
+  const renamed = await collectionByName(db, viewerId, name.folded);
+  // Deleted meanwhile, or renamed once more.
+  if (!renamed) throw collectionNotFound({});
+  return renamed;
 }
 
 /** What is in it stays saved. @throws 404 */
