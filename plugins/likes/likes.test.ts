@@ -12,6 +12,7 @@ import { HttpError } from "../../src/http/errors.ts";
 import { createNotices } from "../../src/notices.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, silent } from "../../test/support/product/database.ts";
+import { hotEngagement } from "../posts/index.ts";
 import { eraseSaves } from "../saves/erase.ts";
 import { Backlog } from "./backlog.ts";
 import { eraseLikes } from "./erase.ts";
@@ -251,4 +252,32 @@ t.test("all that an account likes and saves goes with it, in several transaction
     { user_id: stays, likes: MANY, saves: MANY },
   ]);
   t.strictSame(new Set((await likeCounts(db, posts)).values()), new Set([1]));
+});
+
+t.test("one's own like is in the next feed, also where counts were being read when it was made", async (t) => {
+  const [author = "", fan = ""] = people;
+  const id = newId();
+  await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { promise: answered, resolve: answers } = Promise.withResolvers<void>();
+  // Answers of Postgres on their way.
+  const slow = db.withPlugin({
+    transformQuery: ({ node }) => node,
+    async transformResult({ result }) {
+      answers();
+      await held;
+      return result;
+    },
+  });
+  const { notices } = createNotices();
+  const feed = hotEngagement({ db: slow, notices });
+  const likes = async () => (await feed.of(fan, [id])).get(id)?.like_count;
+  const before = likes();
+  await answered;
+  const server = new Likes({ ...context, notices });
+  t.teardown(() => server.stop());
+  await server.like(fan, id);
+  go();
+  t.equal(await before, 0);
+  t.equal(await likes(), 1);
 });
