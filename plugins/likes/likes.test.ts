@@ -12,6 +12,7 @@ import { HttpError } from "../../src/http/errors.ts";
 import { createNotices } from "../../src/notices.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, silent } from "../../test/support/product/database.ts";
+import { openClient } from "../../test/support/product/jobs.ts";
 import { hotEngagement } from "../posts/index.ts";
 import { eraseSaves } from "../saves/erase.ts";
 import { Backlog } from "./backlog.ts";
@@ -216,7 +217,7 @@ t.test("whoever appends takes a turn when the log has grown too long", async (t)
   const [author = "", ...fans] = people;
   const id = newId();
   await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
-  const backlog = new Backlog(context, 1);
+  const backlog = new Backlog(context, { bound: 1 });
   t.teardown(() => backlog.stop());
   for (const fan of fans) await servers[0]?.like(fan, id);
   backlog.appended();
@@ -280,4 +281,46 @@ t.test("one's own like is in the next feed, also where counts were being read wh
   go();
   t.equal(await before, 0);
   t.equal(await likes(), 1);
+});
+
+t.test("no like waits for long for a roll-up that hangs, or fails by one that fails", async (t) => {
+  await sql`TRUNCATE likes, like_log, like_counts, told`.execute(db);
+  const [author = "", ...fans] = people;
+  const id = newId();
+  await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
+  for (const fan of fans) await servers[0]?.like(fan, id);
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: begins } = Promise.withResolvers<void>();
+  const hangs = (async () => {
+    begins();
+    await held;
+    throw new Error("no luck");
+  }) as Emit;
+  const backlog = new Backlog({ ...context, emit: hangs }, { bound: 1, patience: 20 });
+  backlog.appended();
+  await begun;
+  await backlog.room();
+  go();
+  await t.resolves(backlog.stop());
+  await t.resolves(backlog.room());
+  t.strictSame(await likeCounts(db, [id]), new Map([[id, fans.length]]), "nothing is lost");
+});
+
+t.test("however many servers append, one roll-up waits", async (t) => {
+  const { enqueue } = await openClient(t, database.url);
+  const append = async () => {
+    const backlogs = contexts.map((context) => new Backlog({ ...context, enqueue }));
+    for (const backlog of backlogs) backlog.appended();
+    await Promise.all(backlogs.map((backlog) => backlog.stop()));
+  };
+  const states = async () =>
+    (
+      await sql<{ state: string }>`
+        SELECT state::text FROM pgboss.job WHERE name = 'likes.roll_up' ORDER BY state`.execute(db)
+    ).rows.map(({ state }) => state);
+  for (let times = 0; times < 2; times++) await append();
+  t.strictSame(await states(), ["created"]);
+  await sql`UPDATE pgboss.job SET state = 'active' WHERE name = 'likes.roll_up'`.execute(db);
+  for (let times = 0; times < 2; times++) await append();
+  t.strictSame(await states(), ["active", "created"], "what is being done may have begun before");
 });
