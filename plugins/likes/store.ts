@@ -3,7 +3,7 @@ import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { USER_COLUMNS, type UserRow } from "../accounts/index.ts";
 import { mayBeListedFor, type Relationship, relationshipTo } from "../graph/index.ts";
-import { likeCountOf, seenPost } from "../posts/index.ts";
+import { likeCountOf, type SeenPost, seenPost } from "../posts/index.ts";
 
 export interface LikesTable {
   user_id: string;
@@ -35,29 +35,32 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
+/** What a statement tells of the post that it was about, and whether it changed anything. */
+export type Changed = Pick<SeenPost, "published"> & { changed: boolean };
+
 /**
- * Likes the post, in one statement of its own: who waits for the same row waits for one commit and no more, and a post
+ * Likes the post if it is published, in one statement of its own: who waits for the same row waits for one commit and no more, and a post
  * that everybody likes has no row that they all change. The log is written exactly if the row was made.
- * @returns whether it is new; undefined where there is no such post for the viewer.
+ * @returns undefined where there is no such post for the viewer.
  */
-export async function insertLike(db: Db, viewerId: string, postId: string): Promise<boolean | undefined> {
-  const { rows } = await sql<{ made: boolean }>`
+export async function insertLike(db: Db, viewerId: string, postId: string): Promise<Changed | undefined> {
+  const { rows } = await sql<Changed>`
     WITH post AS (${seenPost(viewerId, postId)}),
     made AS (
-      INSERT INTO likes (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post
+      INSERT INTO likes (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post WHERE published
       ON CONFLICT DO NOTHING RETURNING created_at
     ),
     logged AS (
       INSERT INTO like_log (post_id, author_id, user_id, delta, created_at)
       SELECT id, author_id, ${viewerId}::uuid, 1, created_at FROM post, made
     )
-    SELECT EXISTS (SELECT FROM made) AS made FROM post`.execute(db);
-  return rows[0]?.made;
+    SELECT published, EXISTS (SELECT FROM made) AS changed FROM post`.execute(db);
+  return rows[0];
 }
 
-/** @returns whether there was a like; undefined where there is no such post for the viewer. */
-export async function deleteLike(db: Db, viewerId: string, postId: string): Promise<boolean | undefined> {
-  const { rows } = await sql<{ gone: boolean }>`
+/** @returns undefined where there is no such post for the viewer. */
+export async function deleteLike(db: Db, viewerId: string, postId: string): Promise<Changed | undefined> {
+  const { rows } = await sql<Changed>`
     WITH post AS (${seenPost(viewerId, postId)}),
     gone AS (
       DELETE FROM likes USING post WHERE likes.user_id = ${viewerId}::uuid AND likes.post_id = post.id
@@ -67,8 +70,8 @@ export async function deleteLike(db: Db, viewerId: string, postId: string): Prom
       INSERT INTO like_log (post_id, author_id, user_id, delta)
       SELECT id, author_id, ${viewerId}::uuid, -1 FROM post, gone
     )
-    SELECT EXISTS (SELECT FROM gone) AS gone FROM post`.execute(db);
-  return rows[0]?.gone;
+    SELECT published, EXISTS (SELECT FROM gone) AS changed FROM post`.execute(db);
+  return rows[0];
 }
 
 /** The likes of each of these posts, those that are not rolled up included. */

@@ -3,7 +3,7 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer, withAnswer } from "../../src/http/idempotency.ts";
 import { lockAccounts } from "../accounts/index.ts";
-import { postNotFound } from "../posts/index.ts";
+import { postNotFound, requirePublished } from "../posts/index.ts";
 import { collectionNameTaken, collectionNotFound, tooManyCollections } from "./errors.ts";
 import { type CollectionName, collectionName, fold } from "./names.ts";
 import {
@@ -30,7 +30,7 @@ type SavesContext = Pick<Context, "db">;
 
 /**
  * Saves a post; with a name, into that collection, which is made if there is none. Idempotent. Nobody is told.
- * @throws 404 for a post that is not there or not for the viewer's eyes, 422 for a name that cannot be one.
+ * @throws 404 for a post that is not there or not for the viewer's eyes, 409 for one's own before it is published, 422 for a name that cannot be one.
  */
 export async function save(
   { db }: SavesContext,
@@ -41,13 +41,13 @@ export async function save(
   if (!isUuid(postId)) throw postNotFound({});
   if (collection === null) {
     return withAnswer(db, 200, async (db) => {
-      if (!(await insertSave(db, viewerId, postId))) throw postNotFound({});
+      requirePublished(await insertSave(db, viewerId, postId));
       return SAVED;
     });
   }
   const name = collectionName(collection);
   return inTransaction(db, async (tx) => {
-    if (!(await insertSave(tx, viewerId, postId))) throw postNotFound({});
+    requirePublished(await insertSave(tx, viewerId, postId));
     const held = (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
     // Unsaved at this moment by another request: that one came last.
     await insertIntoCollection(tx, { userId: viewerId, postId, collectionId: held });
@@ -69,7 +69,7 @@ async function makeCollection(tx: Tx, userId: string, name: CollectionName): Pro
 
 /**
  * Unsaves a post; with a name, takes it out of that collection only. Idempotent.
- * @returns whether it is still saved. @throws 404 as above, or where there is no such collection.
+ * @returns whether it is still saved. @throws 404 and 409 as above, 404 also where there is no such collection.
  */
 export async function unsave(
   { db }: SavesContext,
@@ -79,13 +79,12 @@ export async function unsave(
 ): Promise<boolean> {
   if (!isUuid(postId)) throw postNotFound({});
   if (collection === null) {
-    if (!(await deleteSave(db, viewerId, postId))) throw postNotFound({});
+    requirePublished(await deleteSave(db, viewerId, postId));
     return false;
   }
   // The post first: of one that may not be seen, nothing is said but that.
   const found = await collectionIdByName(db, viewerId, fold(collection));
-  const saved = await deleteFromCollection(db, viewerId, { postId, collectionId: found ?? NIL });
-  if (saved === undefined) throw postNotFound({});
+  const { saved } = requirePublished(await deleteFromCollection(db, viewerId, { postId, collectionId: found ?? NIL }));
   if (found === undefined) throw collectionNotFound({});
   return saved;
 }

@@ -2,7 +2,7 @@ import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
-import { seenPost } from "../posts/index.ts";
+import { type SeenPost, seenPost } from "../posts/index.ts";
 
 export interface SavesTable {
   user_id: string;
@@ -34,15 +34,18 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
-/** Saves the post, if the viewer may see it. @returns whether they may. */
-export async function insertSave(db: Db, viewerId: string, postId: string): Promise<boolean> {
-  const { rows } = await sql`
+/** What a statement tells of the post that it was about. */
+type Published = Pick<SeenPost, "published">;
+
+/** Saves the post if it is published. @returns undefined where there is no such post for the viewer. */
+export async function insertSave(db: Db, viewerId: string, postId: string): Promise<Published | undefined> {
+  const { rows } = await sql<Published>`
     WITH post AS (${seenPost(viewerId, postId)}),
     made AS (
-      INSERT INTO saves (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post ON CONFLICT DO NOTHING
+      INSERT INTO saves (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post WHERE published ON CONFLICT DO NOTHING
     )
-    SELECT id FROM post`.execute(db);
-  return rows.length > 0;
+    SELECT published FROM post`.execute(db);
+  return rows[0];
 }
 
 /**
@@ -63,31 +66,30 @@ export async function insertIntoCollection(
   return rows.length > 0;
 }
 
-/** Unsaves the post, which also takes it out of every collection. @returns whether the viewer may see it. */
-export async function deleteSave(db: Db, viewerId: string, postId: string): Promise<boolean> {
-  const { rows } = await sql`
+/** Unsaves the post, which also takes it out of every collection. @returns undefined as above. */
+export async function deleteSave(db: Db, viewerId: string, postId: string): Promise<Published | undefined> {
+  const { rows } = await sql<Published>`
     WITH post AS (${seenPost(viewerId, postId)}),
     gone AS (DELETE FROM saves USING post WHERE saves.user_id = ${viewerId}::uuid AND saves.post_id = post.id)
-    SELECT id FROM post`.execute(db);
-  return rows.length > 0;
+    SELECT published FROM post`.execute(db);
+  return rows[0];
 }
 
-/** @returns whether the post is saved; undefined if the viewer may not see it. */
+/** @returns whether the post is saved; undefined as above. */
 export async function deleteFromCollection(
   db: Db,
   viewerId: string,
   { postId, collectionId }: { postId: string; collectionId: string },
-): Promise<boolean | undefined> {
-  const { rows } = await sql<{ saved: boolean }>`
+): Promise<(Published & { saved: boolean }) | undefined> {
+  const { rows } = await sql<Published & { saved: boolean }>`
     WITH post AS (${seenPost(viewerId, postId)}),
     gone AS (
       DELETE FROM collection_posts USING post
       WHERE collection_posts.collection_id = ${collectionId}::uuid AND collection_posts.post_id = post.id
     )
-    SELECT EXISTS (SELECT FROM saves WHERE user_id = ${viewerId}::uuid AND post_id = post.id) AS saved FROM post`.execute(
-    db,
-  );
-  return rows[0]?.saved;
+    SELECT published, EXISTS (SELECT FROM saves WHERE user_id = ${viewerId}::uuid AND post_id = post.id) AS saved
+    FROM post`.execute(db);
+  return rows[0];
 }
 
 /** Entries of a list that one page looks at: where one may not see that many in a row, the next page goes on behind them. */

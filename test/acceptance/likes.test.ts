@@ -127,6 +127,33 @@ t.test("who likes a post is listed in pages, and shows nobody whom a block hides
   }
 });
 
+t.test("one's own post is liked, saved and commented on when it is published", async (t) => {
+  const insert = "INSERT INTO posts (id, user_id, status) VALUES (gen_random_uuid(), $1, 'processing') RETURNING id";
+  const { id } = (await sql.query(insert, [ana.id])).rows[0];
+  for (const [method, action, json] of [
+    ["POST", "like", undefined],
+    ["DELETE", "like", undefined],
+    ["POST", "save", undefined],
+    ["POST", "save", { collection: "too early" }],
+    ["DELETE", "save", undefined],
+    ["POST", "comments", { text: "too early" }],
+  ] as const) {
+    const answer = async (who: Client) => {
+      const { status, body } = await who.request(method, `/posts/${id}/${action}`, json ? { json } : {});
+      return [status, body.error?.code];
+    };
+    t.strictSame(await answer(ana), [409, "POST_NOT_PUBLISHED"], `${method} ${action}`);
+    t.strictSame(await answer(ben), [404, "POST_NOT_FOUND"], `${method} ${action}, not one's own`);
+  }
+  t.strictSame((await ana.request("GET", "/me/collections")).body.items, [], "no collection is made by it");
+  const { rows } = await sql.query(
+    "SELECT FROM likes WHERE post_id = $1 UNION ALL SELECT FROM saves WHERE post_id = $1",
+    [id],
+  );
+  t.strictSame(rows, []);
+  await sql.query("DELETE FROM posts WHERE id = $1", [id]);
+});
+
 t.test("a thousand likes and unlikes of one post at once", async (t) => {
   const { id } = await publish(ana, [photo]);
   const people = await Promise.all(Array.from({ length: 25 }, (_, n) => client.register(`fan${n}`)));
