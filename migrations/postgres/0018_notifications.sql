@@ -31,6 +31,7 @@ CREATE TABLE notification_log (
 CREATE INDEX notification_log_user_idx ON notification_log (user_id, id);
 -- Who has to be told that a post, a comment or a person is gone.
 CREATE INDEX notification_log_post_idx ON notification_log (post_id) WHERE op = 'add' AND post_id IS NOT NULL;
+CREATE INDEX notification_log_comment_idx ON notification_log (comment_id) WHERE op = 'add' AND comment_id IS NOT NULL;
 CREATE INDEX notification_log_actor_idx ON notification_log (actor_id) WHERE op = 'add';
 
 CREATE TABLE notifications (

@@ -44,18 +44,18 @@ export async function requireComment(db: Db, viewerId: string, id: string): Prom
 export async function createComment(
   context: Context,
   viewerId: string,
-  postId: string,
+  id: string,
   { text, parent_id }: { text: string; parent_id: string | null },
 ): Promise<Comment> {
   const { db, emit } = context;
-  await requirePost(db, viewerId, postId);
+  const { id: postId } = await requirePost(db, viewerId, id);
   if (text.trim() === "") throw commentEmpty({});
   const parsed = parseEntities(text);
   const repliedTo = parent_id === null ? null : await requireComment(db, viewerId, parent_id);
   if (repliedTo && repliedTo.post_id !== postId) throw commentNotFound({});
   const parentId = repliedTo && (repliedTo.parent_id ?? repliedTo.id);
   const urls = await mediaUrls(context, viewerId);
-  const id = newId();
+  const commentId = newId();
 
   const work = async (tx: Tx) => {
     const post = await holdPost(tx, postId);
@@ -67,12 +67,12 @@ export async function createComment(
     await countComment(tx, postId);
     const parentAuthorId = parentId === null ? null : await countReply(tx, parentId);
     if (parentAuthorId === undefined) throw commentNotFound({});
-    const comment = { id, post_id: postId, user_id: viewerId, parent_id: parentId, text, entities };
+    const comment = { id: commentId, post_id: postId, user_id: viewerId, parent_id: parentId, text, entities };
     const created_at = await insertComment(tx, comment);
     // By the rule that every reader goes by: who was blocked meanwhile finds nothing and has written nothing.
-    const row = await findComment(tx, viewerId, id);
+    const row = await findComment(tx, viewerId, commentId);
     if (!row) throw postNotFound({});
-    const ids = { comment_id: id, post_id: postId, author_id: viewerId };
+    const ids = { comment_id: commentId, post_id: postId, author_id: viewerId };
     await emit(tx, "comment.created", {
       ...ids,
       post_author_id: post.user_id,
@@ -100,9 +100,9 @@ export async function deleteComment(context: Context, viewerId: string, id: stri
   const comment = await requireComment(context.db, viewerId, id);
   if (comment.author.id !== viewerId && comment.post_author_id !== viewerId) throw notYourComment({});
   await inTransaction(context.db, async (tx) => {
-    const removal = await removeComment(tx, context, id);
+    const removal = await removeComment(tx, context, comment.id);
     if (!removal?.counted) throw commentNotFound({});
-    if (!removal.done) await context.enqueue(tx, "comments.remove", { comment_id: id });
+    if (!removal.done) await context.enqueue(tx, "comments.remove", { comment_id: comment.id });
   });
   commentsTotal.inc({ action: "delete" });
   hotEngagement(context).forget(comment.post_id);

@@ -21,16 +21,18 @@ export async function setLiked(
   id: string,
   liked: boolean,
 ): Promise<CommentLike> {
-  await requireComment(db, viewerId, id);
+  const { id: commentId } = await requireComment(db, viewerId, id);
   return inTransaction(db, async (tx) => {
-    const [comment] = await holdForLikes(tx, [id]);
+    const [comment] = await holdForLikes(tx, [commentId]);
     if (!comment) throw commentNotFound({});
     const { post_id, user_id: author_id, like_count } = comment;
-    const changed = liked ? await insertLike(tx, viewerId, id) : (await deleteLikes(tx, viewerId, [id])).length > 0;
+    const changed = liked
+      ? await insertLike(tx, viewerId, commentId)
+      : (await deleteLikes(tx, viewerId, [commentId])).length > 0;
     const by = liked ? 1 : -1;
     if (changed) {
-      await addToLikeCounts(tx, [id], by);
-      const event = { comment_id: id, post_id, author_id, user_id: viewerId };
+      await addToLikeCounts(tx, [commentId], by);
+      const event = { comment_id: commentId, post_id, author_id, user_id: viewerId };
       await emit(tx, liked ? "comment.liked" : "comment.unliked", event);
     }
     const answer = { success: true as const, idempotent: !changed, like_count: like_count + (changed ? by : 0) };

@@ -18,7 +18,7 @@ export interface CommentRow extends Omit<Selectable<CommentsTable>, "user_id" | 
  * Entries of a list that one page looks at. Where the viewer is not shown that many in a row, because of whom they are
  * of, the page is a short one and the next goes on behind them.
  */
-export const LOOKED_AT = 500;
+const LOOKED_AT = 500;
 
 /** What is shown of the comments of a query; `comments` and `author` are there. */
 function shown(viewerId: string, comments: string): RawBuilder<unknown> {

@@ -28,14 +28,14 @@ declare module "../../src/events.ts" {
 
 type RemovalContext = Pick<Context, "db" | "emit">;
 
-/** Comments, and likes on them, of one transaction: some 20 ms each, for which nobody else comments on that post. */
+/** Comments, and likes on them, of one transaction: while it lasts nobody else comments on that post. */
 const BATCH = 500;
 const MOST_LIKES = 2_000;
 /** Removals that one sweep resumes. */
 const RESUMED = 1_000;
 
 /** What one transaction did to a comment that is to go. */
-export interface Removal {
+interface Removal {
   /** It was there for others until now. */
   counted: boolean;
   /** Nothing of it is left. */
@@ -47,11 +47,7 @@ export interface Removal {
  * transaction may; it is marked until the rest has gone. To be repeated until that is done: then it only removes.
  * @returns null when it is gone already.
  */
-export async function removeComment(
-  tx: Tx,
-  { emit }: Pick<Context, "emit">,
-  id: string,
-): Promise<(Removal & { post_id: string }) | null> {
+export async function removeComment(tx: Tx, { emit }: Pick<Context, "emit">, id: string): Promise<Removal | null> {
   const place = await placeOf(tx, id);
   if (!place) return null;
   const { post_id, parent_id } = place;
@@ -69,7 +65,7 @@ export async function removeComment(
   if (!done) await markRemoved(tx, id);
   const comment_ids = [...new Set(counted ? [id, ...gone] : gone)];
   if (comment_ids.length > 0) await emit(tx, "comments.deleted", { post_id, comment_ids });
-  return { post_id, counted, done };
+  return { counted, done };
 }
 
 /** Goes on until nothing is left of the comment. */

@@ -52,21 +52,14 @@ function postFor(userId: string, postId: string | null): RawBuilder<unknown> {
      WHERE posts.id = ${postId}::uuid AND posts.status = 'published' AND ${mayBeSeenBy(userId, "owner")})`;
 }
 
-/** Whether a comment is told to the person by what this transaction, or one before, has appended. */
+/** Whether this transaction has appended that the person is told of a comment. */
 export async function isTold(tx: Tx, userId: string, commentId: string): Promise<boolean> {
   const { rows } = await sql`
     SELECT FROM notification_log
-    WHERE user_id = ${userId} AND op = 'add' AND type IN ('comment', 'reply') AND comment_id = ${commentId} LIMIT 1`.execute(
+    WHERE op = 'add' AND comment_id = ${commentId} AND user_id = ${userId} AND type IN ('comment', 'reply') LIMIT 1`.execute(
     tx,
   );
   return rows.length > 0;
-}
-
-/** Takes back that the person is told of a mention by a comment, if that has not been folded yet. */
-export async function withdrawMention(tx: Tx, userId: string, commentId: string): Promise<void> {
-  await sql`
-    DELETE FROM notification_log
-    WHERE user_id = ${userId} AND op = 'add' AND type = 'mention' AND subject = ${commentId}`.execute(tx);
 }
 
 /** What is to go out of a person's notifications: all that fits what is given. */
@@ -101,8 +94,8 @@ export async function appendPostRemoval(tx: Tx, postId: string, authorId: string
     ) AS told`.execute(tx);
 }
 
-/** Takes these comments of a post out of all notifications. */
-export async function appendCommentRemovals(tx: Tx, postId: string, commentIds: readonly string[]): Promise<void> {
+/** Takes these comments out of all notifications; replies to them are named among them. */
+export async function appendCommentRemovals(tx: Tx, commentIds: readonly string[]): Promise<void> {
   await sql`
     INSERT INTO notification_log (user_id, op, comment_id)
     SELECT user_id, 'remove_comment', comment_id FROM (
@@ -110,10 +103,7 @@ export async function appendCommentRemovals(tx: Tx, postId: string, commentIds: 
       WHERE type IN ('reply', 'mention', 'comment_like') AND subject = ANY(${commentIds}::text[])
       UNION SELECT user_id, folded.comment_id FROM notification_comments AS folded
       JOIN notifications ON notifications.id = folded.notification_id WHERE folded.comment_id = ANY(${commentIds}::uuid[])
-      UNION SELECT user_id, gone.comment_id FROM notification_log AS log
-      JOIN unnest(${commentIds}::uuid[]) AS gone (comment_id)
-        ON log.comment_id = gone.comment_id OR log.subject = gone.comment_id::text
-      WHERE log.op = 'add' AND log.post_id = ${postId}
+      UNION SELECT user_id, comment_id FROM notification_log WHERE op = 'add' AND comment_id = ANY(${commentIds}::uuid[])
     ) AS told`.execute(tx);
 }
 

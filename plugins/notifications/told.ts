@@ -8,7 +8,6 @@ import {
   appendRecounts,
   appendRemovals,
   isTold,
-  withdrawMention,
 } from "./log-store.ts";
 import type { ToldEvent } from "./types.ts";
 
@@ -61,7 +60,7 @@ export const told: Told = {
     await appendNews(tx, { ...like, post_id, actors: actors.sort((a, b) => a.at.getTime() - b.at.getTime()) });
   },
   "comment.created": tellOfComment,
-  "comments.deleted": (tx, { post_id, comment_ids }) => appendCommentRemovals(tx, post_id, comment_ids),
+  "comments.deleted": (tx, { comment_ids }) => appendCommentRemovals(tx, comment_ids),
   "comment.liked": async (tx, { comment_id, post_id, author_id, user_id }) => {
     const actors = [now(user_id)];
     await appendNews(tx, {
@@ -87,13 +86,12 @@ export const told: Told = {
   "post.deleted": (tx, { post_id, author_id }) => appendPostRemoval(tx, post_id, author_id),
 };
 
-/** One comment is told to a person once: as a reply, else as a comment, else as a mention. */
+/** One comment is told to a person once: as a reply, else as a comment, else as a mention, which comes after this. */
 async function tellOfComment(tx: Tx, event: Events["comment.created"]): Promise<void> {
   const { comment_id, post_id, post_author_id, author_id, parent_id, parent_author_id, created_at } = event;
   const tell = async (user_id: string, type: "reply" | "comment", subject: string) => {
     const actors = [{ id: author_id, at: created_at }];
     const count = await appendNews(tx, { user_id, type, subject, actors, post_id, comment_id });
-    if (count > 0) await withdrawMention(tx, user_id, comment_id);
     return count > 0;
   };
   const replied = parent_id !== null && parent_author_id !== null && (await tell(parent_author_id, "reply", parent_id));

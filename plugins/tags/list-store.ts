@@ -7,7 +7,7 @@ import { mayBeSeenBy } from "../graph/index.ts";
  * Entries of a tag that one page looks at. Where the viewer may not see that many in a row, the page is a short one and
  * the next goes on behind them.
  */
-export const LOOKED_AT = 500;
+const LOOKED_AT = 500;
 
 /** Posts, by the end of a page. */
 export interface TaggedPage {

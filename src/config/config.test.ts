@@ -11,6 +11,8 @@ function valueIn(loaded: LoadedConfig, name: string): unknown {
   return name.split(".").reduce<unknown>((scope, key) => Reflect.get(Object(scope), key), loaded.config);
 }
 
+const hourly = (most: number) => ({ most, window: 3_600_000 });
+
 t.test("without any setting", async (t) => {
   const loaded = load({ machine: { cores: 3, memory: 64 * 1024 ** 3 } });
   t.same(loaded.config, {
@@ -47,6 +49,12 @@ t.test("without any setting", async (t) => {
       secret_key: null,
       public_endpoint: null,
       timeout: 2_500,
+    },
+    limits: {
+      ...{ enabled: true, follow: hourly(30), post: hourly(10), like: hourly(100), comment: hourly(50) },
+      ...{ login: { most: 5, window: 60_000 }, login_account: hourly(50) },
+      ...{ registration: hourly(50), recovery: hourly(30), search: { most: 1_000, window: 60_000 } },
+      upload: { most: 5 * 1024 ** 3, window: 86_400_000 },
     },
     http: {
       body_limit: 65_536,

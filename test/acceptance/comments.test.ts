@@ -95,6 +95,12 @@ t.test("what is refused", async (t) => {
     t.match(answer, { status, body: { error: { code } } }, JSON.stringify(json).slice(0, 60));
   }
   t.equal((await say(ben, id, "🌅".repeat(2200), undefined)).text.length, 4400, "code points are counted");
+  const capitals = await ben.request("POST", `/posts/${other.id.toUpperCase()}/comments`, {
+    json: { text: "capitals", parent_id: elsewhere.id.toUpperCase() },
+  });
+  t.match(capitals, { status: 201, body: { parent_id: elsewhere.id } });
+  t.equal(await statusOf(ben, "POST", `/comments/${capitals.body.id.toUpperCase()}/like`), 200);
+  t.equal(await statusOf(ben, "DELETE", `/comments/${capitals.body.id.toUpperCase()}`), 204);
   for (const missing of [randomUUID(), "nonsense"]) {
     t.equal(await statusOf(ben, "POST", `/posts/${missing}/comments`, { text: "x" }), 404);
     t.equal(await statusOf(ben, "GET", `/posts/${missing}/comments`), 404);

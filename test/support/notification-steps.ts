@@ -16,7 +16,7 @@ export type Step =
       whom: number;
     }
   | { do: "likes"; post: number; people: number[] }
-  | { do: "comment"; who: number; post: number; parent: number | null; mentions: number[]; mentionsFirst: boolean }
+  | { do: "comment"; who: number; post: number; parent: number | null; mentions: number[] }
   | { do: "delete comment"; comment: number }
   | { do: "like comment"; who: number; comment: number }
   | { do: "caption"; post: number; mentions: number[] }
@@ -40,7 +40,6 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
       weight: 6,
       arbitrary: fc.record({
         ...{ do: fc.constant("comment" as const), who, post, parent: fc.option(comment), mentions: some },
-        mentionsFirst: fc.boolean(),
       }),
     },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("delete comment" as const), comment }) },
@@ -48,7 +47,7 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
     { weight: 2, arbitrary: fc.record({ do: fc.constant("caption" as const), post, mentions: some }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("delete post" as const), post }) },
     {
-      weight: 3,
+      weight: 4,
       arbitrary: fc.record({
         do: fc.constantFrom("private" as const, "public" as const, "suspend" as const, "unsuspend" as const),
         who,
@@ -80,16 +79,22 @@ export function perform(model: NotificationModel, step: Step, today: string): Ha
     case "delete post":
       return deletePost(model, step.post);
     case "private":
+      return changePrivacy(model, step.who, true, today);
     case "public":
-      return changePrivacy(model, step.who, step.do === "private", today);
+      return changePrivacy(
+        model,
+        oneOf(model, ({ isPrivate }) => isPrivate, step.who),
+        false,
+        today,
+      );
     case "suspend":
-    case "unsuspend": {
-      const person = model.person(step.who);
-      const active = step.do === "unsuspend";
-      if (person.active === active) return [];
-      person.active = active;
-      return [{ event: `account.${step.do}ed`, data: { user_id: step.who } }];
-    }
+      return changeState(model, step.who, false);
+    case "unsuspend":
+      return changeState(
+        model,
+        oneOf(model, ({ active }) => !active, step.who),
+        true,
+      );
     case "read":
       model.read(step.who, step.place);
       return [];
@@ -172,6 +177,23 @@ function approve(model: NotificationModel, who: number, whom: number, today: str
   return [...started, { event: "follow.approved", data: { follower_id: who, following_id: whom } }];
 }
 
+/** Of the people of whom this is true, or whoever else where there are none. */
+function oneOf(
+  model: NotificationModel,
+  is: (person: NotificationModel["people"][number]) => boolean,
+  n: number,
+): number {
+  const them = [...model.people.keys()].filter((who) => is(model.person(who)));
+  return them[n % them.length] ?? n;
+}
+
+function changeState(model: NotificationModel, who: number, active: boolean): Happening[] {
+  const person = model.person(who);
+  if (person.active === active) return [];
+  person.active = active;
+  return [{ event: active ? "account.unsuspended" : "account.suspended", data: { user_id: who } }];
+}
+
 function changePrivacy(model: NotificationModel, who: number, isPrivate: boolean, today: string): Happening[] {
   const person = model.person(who);
   if (!person.active) return [];
@@ -197,7 +219,7 @@ function like(model: NotificationModel, { post, people }: { post: number; people
 }
 
 function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }>): Happening[] {
-  const { who, post, mentionsFirst } = step;
+  const { who, post } = step;
   const shown = model.posts[post];
   if (!shown?.there || !model.person(who).active) return [];
   const onPost = model.comments.flatMap((one, n) => (one.there && one.post === post && one.parent === null ? [n] : []));
@@ -224,7 +246,7 @@ function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }
     },
   };
   const mentioned = { event: "mentions.changed", data: { ...data, added: mentions, removed: [] } };
-  return mentionsFirst ? [mentioned, created] : [created, mentioned];
+  return [created, mentioned];
 }
 
 /** One of those that are there. */
