@@ -234,6 +234,11 @@ t.test("an account's likes and saves go with it", async (t) => {
   const { id } = await publish(ana, [photo]);
   for (const who of [ben, cleo]) await like(who, id);
   await cleo.request("POST", `/posts/${id}/save`, { json: { collection: "gone soon" } });
+  // More than go at a time.
+  for (const table of ["likes", "saves"]) {
+    const many = `INSERT INTO ${table} (user_id, post_id) SELECT $1, gen_random_uuid() FROM generate_series(1, 1100)`;
+    await sql.query(many, [cleo.id]);
+  }
   t.equal((await cleo.request("DELETE", "/me", { json: { password: cleo.password } })).status, 202);
   await waitFor(
     async () => (await sql.query("SELECT FROM users WHERE id = $1", [cleo.id])).rowCount === 0,
