@@ -40,7 +40,7 @@ const PINNED = `
 409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
 409 IDEMPOTENCY_IN_PROGRESS The request with this Idempotency-Key is still under way. Send it again shortly.
-409 POST_NOT_PUBLISHED Your post is not published yet. Comment when it is.
+409 POST_NOT_PUBLISHED Your post is not published yet. Like, save or comment on it when it is.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.

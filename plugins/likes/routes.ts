@@ -42,7 +42,8 @@ export async function likeRoutes(app: App, context: Context): Promise<void> {
     {
       schema: {
         summary: "Who likes a post, latest first",
-        description: "Those whom the viewer may be shown; `like_count` counts the others too.",
+        description:
+          "Those whom the viewer may be shown; `like_count` counts the others too. A short page is not the last one.",
         tags,
         params: PostParams,
         querystring: PageQuery,
@@ -53,11 +54,12 @@ export async function likeRoutes(app: App, context: Context): Promise<void> {
       const viewer = viewerOf(request);
       const post = await requirePost(db, viewer.id, request.params.id);
       const { limit, after } = pageRequest(request.query);
-      const rows = await listLikers(db, viewer.id, { postId: post.id, limit: limit + 1, after });
+      const { rows, next } = await listLikers(db, viewer.id, { postId: post.id, limit: limit + 1, after });
       const urls = await mediaUrls(context, viewer.id);
       return sendPage(request, reply, {
         rows,
         limit,
+        next,
         publicUrl: config.public_url,
         position: (row) => ({ at: row.liked_at, id: row.id }),
         item: (row) => toRelatedUser(row, urls),

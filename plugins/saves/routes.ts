@@ -7,7 +7,7 @@ import { Post, postsByIds, toPost } from "../posts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { NAME_LENGTH } from "./names.ts";
 import { removeCollection, rename, requireCollection, save, unsave } from "./saves.ts";
-import { type CollectionRow, listCollections, listSaved } from "./store.ts";
+import { type CollectionRow, listCollections, listSaved, POSTS_COUNTED } from "./store.ts";
 
 const tags = ["Saves"];
 const PostParams = Type.Object({ id: Type.String() });
@@ -20,7 +20,9 @@ const OfCollection = {
 
 const Collection = Type.Object({
   name: Type.String(),
-  post_count: Type.Integer({ description: "of posts that are there, also of those that one may not see at present" }),
+  post_count: Type.Integer({
+    description: `posts that one may see, of the latest ${POSTS_COUNTED} in it: more are not counted`,
+  }),
   created_at: Type.String({ format: "date-time" }),
 });
 
@@ -67,6 +69,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
     {
       schema: {
         summary: "Posts that one has saved and may still see, the latest saved first",
+        description: "A short page is not the last one.",
         tags,
         querystring: Type.Object({ ...OfCollection, ...PageQuery.properties }),
         response: { 200: pageOf(Post) },
@@ -76,11 +79,12 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
       const viewer = viewerOf(request);
       const { collection } = request.query;
       const { limit, after } = pageRequest(request.query);
-      const collectionId = collection === undefined ? null : (await requireCollection(db, viewer.id, collection)).id;
-      const rows = await listSaved(db, viewer.id, { collectionId, limit: limit + 1, after });
+      const collectionId = collection === undefined ? null : await requireCollection(db, viewer.id, collection);
+      const { rows, next } = await listSaved(db, viewer.id, { collectionId, limit: limit + 1, after });
       const page = sendPage(request, reply, {
         rows,
         limit,
+        next,
         publicUrl: config.public_url,
         position: (row) => row,
         item: (row) => row.id,
