@@ -81,7 +81,7 @@ export function sessionRoutes(app: App, context: Context): void {
       },
     },
     async (request, reply) => {
-      await changePassword(context, viewerOf(request), request.body);
+      await changePassword(context, viewerOf(request), { ...request.body, address: request.ip });
       return reply.code(204).send(null);
     },
   );

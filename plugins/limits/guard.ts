@@ -6,6 +6,7 @@ import { Desk, type Wanted } from "./desk.ts";
 import { openLimiter } from "./limiter.ts";
 import { accountLoginLimit, type Limit, limitOf } from "./limits.ts";
 import { loginGuard } from "./logins.ts";
+import { placeKeeper } from "./places.ts";
 import { isOwnMachine, subjectOfAddress } from "./subjects.ts";
 
 /** Of each context, for there are two scopes of routes. */
@@ -16,6 +17,7 @@ export async function guardRoutes(scope: App, context: Context): Promise<void> {
   const desk = desks.get(context) ?? new Desk(() => openLimiter(context));
   desks.set(context, desk);
   scope.decorateRequest("places", null);
+  if (context.config.limits.enabled) scope.addHook("onRequest", placeKeeper(context));
   scope.addHook("onRoute", (route) => {
     const names = namesOf(route);
     const limits = names.flatMap((name) => limitOf(context.config, name) ?? []);

@@ -40,7 +40,13 @@ const KINDS: Readonly<Record<LimitName, Kind>> = {
   like: { setting: "like", by: "account", ...DONE },
   comment: { setting: "comment", by: "account", ...DONE },
   search: { setting: "search", by: "account", ...DONE },
-  registration: { setting: "registration", by: "address, but the machine's own", ...DONE },
+  registration: {
+    setting: "registration",
+    by: "address, but the machine's own",
+    ...DONE,
+    // That a name or an email is taken is told as often as accounts are made, or all emails could be tried.
+    freed: (status, request, amount) => (status === 409 ? 0 : DONE.freed(status, request, amount)),
+  },
   recovery: { setting: "recovery", by: "address, but the machine's own", ...DONE },
   // That by (account, address) is a part of it: both are as many in the same time, and each that counts there counts here.
   login: { setting: "login", by: "address", ...guesses(401) },

@@ -22,6 +22,7 @@ import {
 } from "./errors.ts";
 import { fingerprintBody, honourIdempotencyKeys } from "./idempotency.ts";
 import { registerOperations } from "./operations.ts";
+import { warnOfProxies } from "./proxies.ts";
 import type { App } from "./types.ts";
 import { compileValidator, refuseUnstorableText } from "./validation.ts";
 
@@ -113,6 +114,7 @@ async function createApp({ config, log }: Context): Promise<App> {
   app.decorateRequest("viewer", null);
   app.decorateRequest("idempotency", null);
   observeRequests(app);
+  if (config.http.trust_proxy.length === 0) warnOfProxies(app, log);
   drainOnClose(app);
 
   secureHeaders(app, config);
