@@ -36,6 +36,20 @@ const MENTION = new RegExp(`(?<![${WORD}@/])[@＠]([A-Za-z0-9._]+)(?![${WORD}@])
  * @throws 422 for more than 30 hashtags or 20 mentions.
  */
 export function parseEntities(text: string): Parsed[] {
+  const parsed = entitiesIn(text);
+  const count = (type: Parsed["type"]) => parsed.filter((entity) => entity.type === type).length;
+  if (count("hashtag") > MOST_HASHTAGS) throw tooManyHashtags({ limit: MOST_HASHTAGS });
+  if (count("mention") > MOST_MENTIONS) throw tooManyMentions({ limit: MOST_MENTIONS });
+  return parsed;
+}
+
+/** The first 30 hashtags and 20 mentions of a text that was taken when nobody counted them, in their order. */
+export function firstEntities(text: string): Parsed[] {
+  const left = { hashtag: MOST_HASHTAGS, mention: MOST_MENTIONS };
+  return entitiesIn(text).filter(({ type }) => left[type]-- > 0);
+}
+
+function entitiesIn(text: string): Parsed[] {
   const found = [...hashtags(text), ...mentions(text)].sort((one, other) => one.at - other.at);
   const parsed: Parsed[] = [];
   let [at, points] = [0, 0];
@@ -44,9 +58,6 @@ export function parseEntities(text: string): Parsed[] {
     at = start;
     parsed.push({ ...entity, start: points, end: points + lengthOf(entity.text) });
   }
-  const count = (type: Parsed["type"]) => parsed.filter((entity) => entity.type === type).length;
-  if (count("hashtag") > MOST_HASHTAGS) throw tooManyHashtags({ limit: MOST_HASHTAGS });
-  if (count("mention") > MOST_MENTIONS) throw tooManyMentions({ limit: MOST_MENTIONS });
   return parsed;
 }
 
