@@ -45,7 +45,7 @@ const KINDS: Readonly<Record<LimitName, Kind>> = {
   // That by (account, address) is a part of it: both are as many in the same time, and each that counts there counts here.
   login: { setting: "login", by: "address", ...guesses(401) },
   // Not by account: whoever has stolen a session could then keep the owner from changing the password.
-  password: { setting: "login", by: "session", ...guesses(403) },
+  password: { setting: "password", by: "session", ...guesses(403) },
   upload: {
     setting: "upload",
     by: "account",
@@ -66,9 +66,9 @@ export function limitOf(config: Config, name: LimitName): Limit | null {
 
 /** Of wrong passwords for one name, from where its owner has never been; null where it is switched off. */
 export function accountLoginLimit(config: Config): Limit | null {
-  const login = limitOf(config, "login");
-  const given = config.limits.login_account;
-  return login && given.most > 0 ? { ...login, name: "login_account", rule: ruleOf(given) } : null;
+  const { enabled, login_account: given } = config.limits;
+  const { setting, ...kind } = KINDS.login;
+  return enabled && given.most > 0 ? { ...kind, name: "login_account", rule: ruleOf(given) } : null;
 }
 
 export const LIMIT_NAMES = Object.keys(KINDS) as LimitName[];

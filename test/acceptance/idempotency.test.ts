@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import pg from "pg";
 import t from "tap";
@@ -9,7 +11,12 @@ import { waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
 import { openUpload } from "../support/upload.ts";
 
-const service = await startService(t, { TINTYPE_MEDIA_UPLOADS_PER_ACCOUNT: "8" });
+const service = await startService(t, {
+  TINTYPE_MEDIA_UPLOADS_PER_ACCOUNT: "8",
+  TINTYPE_LIMITS_ENABLED: "true",
+  TINTYPE_LIMITS_FOLLOW: "100/1h",
+  TINTYPE_LIMITS_POST: "100/1h",
+});
 const sql = new pg.Pool({ connectionString: service.databaseUrl, max: 2 });
 t.teardown(() => sql.end());
 const [ana, bo] = await Promise.all([service.client.register("ana"), service.client.register("bob")]);
@@ -109,6 +116,74 @@ t.test("two at once", async (t) => {
     return answer.status !== 409 && answer;
   }, "the key of an upload that was broken off");
   t.strictSame([retried.status, isReplay(retried)], [202, false]);
+});
+
+/**
+ * Sends requests whose connections break while the server waits for a table, before any of them has read its body.
+ * @param requests heads but for the first line's version, and what is sent of the body.
+ */
+async function breakOff(table: string, requests: readonly { path: string; headers: string[]; body: string }[]) {
+  const { hostname, port } = new URL(service.server.url);
+  const holder = await sql.connect();
+  try {
+    await holder.query(`BEGIN; LOCK TABLE ${table}`);
+    const sockets = await Promise.all(
+      requests.map(async ({ path, headers, body }) => {
+        const socket = connect(Number(port), hostname);
+        await once(socket, "connect");
+        socket.write(`POST /api/v1${path} HTTP/1.1\r\nhost: x\r\n${headers.join("\r\n")}\r\n\r\n${body}`);
+        return socket;
+      }),
+    );
+    await waitFor(async () => {
+      const { rows } = await sql.query(
+        "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      );
+      return rows[0].n >= requests.length;
+    }, "all of them to wait");
+    for (const socket of sockets) socket.resetAndDestroy();
+    // What the server answers later it has begun later: by then it knows of the broken connections.
+    for (let round = 0; round < 3; round++) await service.server.client.request("GET", "/healthz");
+  } finally {
+    await holder.query("COMMIT");
+    holder.release();
+  }
+}
+
+t.test("who goes away before the body is read leaves no key and no place taken", async (t) => {
+  const gone = await service.client.register("gone");
+  const json = ["content-type: application/json"];
+  const form = ["content-type: multipart/form-data; boundary=x"];
+  const cases = [
+    { path: "/users/bob/follow", headers: [...json, "content-length: 20"], body: "" },
+    { path: "/users/bob/follow", headers: [...json, "content-length: 2"], body: "{}" },
+    { path: "/users/bob/follow", headers: [...json, "content-length: 0"], body: "" },
+    { path: "/posts", headers: [...form, "content-length: 2000000"], body: "--x\r\n" },
+  ].map(({ headers, ...rest }) => ({
+    ...rest,
+    headers: [...headers, `authorization: Bearer ${gone.token}`],
+  }));
+  /** Asked by refused requests, which take none for good. */
+  const placesFree = () =>
+    waitFor(async () => {
+      const follow = await gone.request("POST", "/users/nobody/follow");
+      const posted = await gone.request("POST", "/posts", { json: {} });
+      const left = [follow, posted].map(({ headers }) => headers.get("x-ratelimit-remaining"));
+      return left.every((places) => places === "100") && left;
+    }, "all places to be given back");
+
+  // Its token is new, so that the server has to ask for it.
+  await breakOff("sessions", cases.slice(0, 1));
+  t.ok(await placesFree(), "without a key");
+  await breakOff(
+    "idempotency_keys",
+    cases.map((request, n) => ({ ...request, headers: [...request.headers, `idempotency-key: gone-${n}`] })),
+  );
+  t.ok(await placesFree(), "with a key");
+  for (const [n, { path }] of cases.entries()) {
+    const again = await post(gone, path, `gone-${n}`, path === "/posts" ? { form: postForm([red]) } : { json: {} });
+    t.strictSame([again.status < 300, isReplay(again)], [true, false], `the key of ${n} is free`);
+  }
 });
 
 t.test("what is refused for good is refused again, what is of the moment is not", async (t) => {

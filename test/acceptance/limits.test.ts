@@ -14,6 +14,7 @@ const service = await startService(t, {
   TINTYPE_LIMITS_POST: "3/1h",
   TINTYPE_LIMITS_LOGIN: "5/1h",
   TINTYPE_LIMITS_LOGIN_ACCOUNT: "8/1h",
+  TINTYPE_LIMITS_PASSWORD: "5/1h",
   TINTYPE_LIMITS_REGISTRATION: "2/1h",
   TINTYPE_LIMITS_SEARCH: "0",
   TINTYPE_LIMITS_UPLOAD: "100kb/1h",
@@ -82,6 +83,8 @@ t.test("what was done counts, also again; what is undone or refused does not", a
 
 t.test("an answer that is given again takes no place", async (t) => {
   const bea = await client.register("bea");
+  const noKey = await bea.request("POST", "/users/ana/follow", { headers: { "idempotency-key": "a key" } });
+  t.same([noKey.status, ...limitHeaders(noKey).slice(0, 2)], [400, 4, 4], "told also where no place was asked for");
   const follow = (key: string) => bea.request("POST", "/users/ana/follow", { headers: { "idempotency-key": key } });
   t.same(limitHeaders(await follow("one")).slice(0, 2), [4, 3]);
   for (let time = 0; time < 5; time++) {
@@ -111,10 +114,19 @@ t.test("uploads: how many, and how many bytes", async (t) => {
   t.equal(tooMuch.status, 429, "60 and 60 kb are more than 100");
   t.equal(tooMuch.body.error.details.limit, "upload");
   t.ok(tooMuch.body.error.details.retry_after > 3_500);
-  t.equal((await cleo.request("PUT", "/me/avatar", { form: avatarForm(Buffer.alloc(200_000)) })).status, 413);
+  const never = await cleo.request("PUT", "/me/avatar", { form: avatarForm(Buffer.alloc(200_000)) });
+  t.same([never.status, limitHeaders(never)[0]], [413, 102_400]);
   t.same(limitHeaders(await post([small])).slice(0, 2), [3, 1], "what was refused took none of either limit");
 
-  await post([small]);
+  const keyed = (pictures: Buffer[]) => post(pictures, { headers: { "idempotency-key": "cleo" } });
+  const kept = await keyed([small]);
+  t.equal(kept.status, 202);
+  const repeated = await keyed([small]);
+  t.same([repeated.status, ...limitHeaders(repeated).slice(0, 2)], [202, 3, 0], "a repeat is no further post");
+  const other = Buffer.concat([small, Buffer.alloc(22_000)]);
+  t.equal((await keyed([other])).status, 422, "it is read to its end to be told from the first");
+  const again = await keyed([other]);
+  t.same([again.status, again.body.error.details.limit], [429, "upload"], "and that counts as bytes that came");
   const { socket, heard } = await speak();
   const head = `POST /api/v1/posts HTTP/1.1\r\nhost: test\r\nauthorization: Bearer ${cleo.token}\r\ncontent-type: multipart/form-data; boundary=x\r\n`;
   socket.write(`${head}content-length: 20000\r\n\r\n`);
