@@ -105,7 +105,8 @@ async function requireOwnComment(db: Db, viewerId: string, id: string): Promise<
  */
 export async function deleteComment(context: Context, viewerId: string, id: string): Promise<void> {
   const comment =
-    (isUuid(id) && (await findOnPostsOf(context.db, viewerId, id))) || (await requireOwnComment(context.db, viewerId, id));
+    (isUuid(id) && (await findOnPostsOf(context.db, viewerId, id))) ||
+    (await requireOwnComment(context.db, viewerId, id));
   await inTransaction(context.db, async (tx) => {
     const removal = await removeComment(tx, context, comment.id);
     if (!removal?.counted) throw commentNotFound({});
