@@ -69,7 +69,6 @@ const PINNED = `
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
 429 RATE_LIMITED That was too often. Try again in {seconds} s.
-429 TOO_MANY_IDEMPOTENCY_KEYS You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
 503 SHUTTING_DOWN This server is being stopped. Try again at once.

@@ -72,7 +72,7 @@ export function sessionRoutes(app: App, context: Context): void {
   app.post(
     "/me/password",
     {
-      config: { limit: "password" },
+      config: { limit: "password", secretBody: true },
       schema: {
         summary: "Change one's password",
         description: "All other sessions end, and the URL of one's export changes.",
