@@ -52,9 +52,11 @@ export class Likes {
     await this.#backlog.stop();
   }
 
-  async #change(id: string, statement: (db: Db, postId: string) => Promise<Changed | undefined>): Promise<LikeAnswer> {
-    if (!isUuid(id)) throw postNotFound({});
-    const postId = id.toLowerCase();
+  async #change(
+    postId: string,
+    statement: (db: Db, postId: string) => Promise<Changed | undefined>,
+  ): Promise<LikeAnswer> {
+    if (!isUuid(postId)) throw postNotFound({});
     await this.#backlog.room();
     const answer = await withAnswer<LikeAnswer>(this.#context.db, 200, async (db) => {
       const { changed } = requirePublished(await statement(db, postId));

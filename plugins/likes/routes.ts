@@ -1,6 +1,7 @@
 import { Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { IdParams } from "../../src/http/ids.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { RelatedUser, toRelatedUser } from "../graph/index.ts";
@@ -10,7 +11,6 @@ import { Likes } from "./likes.ts";
 import { listLikers } from "./store.ts";
 
 const tags = ["Likes"];
-const PostParams = Type.Object({ id: Type.String() });
 const LikeAnswer = Type.Object({
   success: Type.Literal(true),
   idempotent: Type.Boolean({ description: "nothing was changed: it was so already" }),
@@ -26,14 +26,14 @@ export async function likeRoutes(app: App, context: Context): Promise<void> {
     "/posts/:id/like",
     {
       config: { limit: "like" },
-      schema: { summary: "Like a post", tags, params: PostParams, response: { 200: LikeAnswer } },
+      schema: { summary: "Like a post", tags, params: IdParams, response: { 200: LikeAnswer } },
     },
     async (request) => likes.like(viewerOf(request).id, request.params.id),
   );
 
   app.delete(
     "/posts/:id/like",
-    { schema: { summary: "Take a like back", tags, params: PostParams, response: { 200: LikeAnswer } } },
+    { schema: { summary: "Take a like back", tags, params: IdParams, response: { 200: LikeAnswer } } },
     async (request) => likes.unlike(viewerOf(request).id, request.params.id),
   );
 
@@ -45,7 +45,7 @@ export async function likeRoutes(app: App, context: Context): Promise<void> {
         description:
           "Those whom the viewer may be shown; `like_count` counts the others too. A short page is not the last one.",
         tags,
-        params: PostParams,
+        params: IdParams,
         querystring: PageQuery,
         response: { 200: pageOf(RelatedUser) },
       },

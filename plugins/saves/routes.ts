@@ -1,6 +1,7 @@
 import { type Static, Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { IdParams } from "../../src/http/ids.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { Post, postsByIds, toPost } from "../posts/index.ts";
@@ -10,7 +11,6 @@ import { removeCollection, rename, requireCollection, save, unsave } from "./sav
 import { type CollectionRow, listCollections, listSaved, POSTS_COUNTED } from "./store.ts";
 
 const tags = ["Saves"];
-const PostParams = Type.Object({ id: Type.String() });
 const CollectionParams = Type.Object({ name: Type.String() });
 const SaveAnswer = Type.Object({ saved: Type.Boolean() });
 
@@ -40,7 +40,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
         summary: "Save a post, for oneself only",
         description: `With \`collection\` also into that one, which is made if there is none: 1 to ${NAME_LENGTH} characters. Nobody is told.`,
         tags,
-        params: PostParams,
+        params: IdParams,
         body: Nullable(Type.Object(OfCollection, { additionalProperties: false })),
         response: { 200: SaveAnswer },
       },
@@ -54,7 +54,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
       schema: {
         summary: "Unsave a post, or take it out of one collection",
         tags,
-        params: PostParams,
+        params: IdParams,
         querystring: Type.Object(OfCollection),
         response: { 200: SaveAnswer },
       },
