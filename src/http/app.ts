@@ -20,7 +20,7 @@ import {
   shuttingDown,
   unsupportedMediaType,
 } from "./errors.ts";
-import { honourIdempotencyKeys } from "./idempotency.ts";
+import { fingerprintBody, honourIdempotencyKeys } from "./idempotency.ts";
 import { registerOperations } from "./operations.ts";
 import { warnOfProxies } from "./proxies.ts";
 import type { App } from "./types.ts";
@@ -135,6 +135,7 @@ async function createApp({ config, log }: Context): Promise<App> {
   app.addHook("onRequest", requireHost);
   app.addHook("onRequest", refuseEncodedBodies);
   refuseWhoIsGone(app);
+  app.addHook("preValidation", fingerprintBody);
   app.addHook("preValidation", refuseUnstorableText);
   return app;
 }
