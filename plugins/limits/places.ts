@@ -17,14 +17,15 @@ const MOST_KNOWN = 50_000;
 export function placeKeeper({ db, log }: Pick<Context, "db" | "log">) {
   const known = new LRUCache<string, true>({ max: MOST_KNOWN, ttl: KNOWN_FOR });
   const complain = oncePer(10_000, (error: unknown) => log.warn({ err: error }, "addresses of sessions"));
+  const note = (sessionId: string, ip: string) => {
+    const use = `${sessionId} ${ip}`;
+    if (known.has(use)) return;
+    known.set(use, true);
+    rememberUse(db, sessionId, placeOf(ip)).catch(complain);
+  };
   return ({ viewer, ip }: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
     // Of a connection that is closed by now nothing tells the address.
-    if (viewer === null || ip === undefined) return done();
-    const use = `${viewer.session_id} ${ip}`;
-    if (!known.has(use)) {
-      known.set(use, true);
-      rememberUse(db, viewer.session_id, placeOf(ip)).catch(complain);
-    }
+    if (viewer !== null && ip !== undefined) note(viewer.session_id, ip);
     done();
   };
 }
