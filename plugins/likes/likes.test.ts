@@ -12,6 +12,7 @@ import { HttpError } from "../../src/http/errors.ts";
 import { createNotices } from "../../src/notices.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, silent } from "../../test/support/product/database.ts";
+import { waitFor } from "../../test/support/server.ts";
 import { Backlog } from "./backlog.ts";
 import { forgetLikes } from "./forget.ts";
 import { Likes } from "./likes.ts";
@@ -199,8 +200,14 @@ t.test("a roll-up of one author's posts waits for that of all, and sees what was
   };
   const all = rollUp(slow, never);
   await begun;
-  const asked = inTransaction(other, (tx) => rollUpOf(tx, context, author));
   await servers[1]?.unlike(fan, id);
+  let ended = false;
+  const asked = inTransaction(other, (tx) => rollUpOf(tx, context, author)).finally(() => {
+    ended = true;
+  });
+  const waits = async () =>
+    (await sql`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`.execute(db)).rows.length > 0;
+  await waitFor(async () => ended || (await waits()), "the second to wait, or to be done");
   go();
   await Promise.all([all, asked]);
   const { rows } = await sql<{ likes: boolean }>`SELECT likes FROM told ORDER BY n`.execute(db);
@@ -219,8 +226,6 @@ t.test("whoever appends takes a turn when the log has grown too long", async (t)
   backlog.appended();
   const left = async () =>
     (await sql<{ left: number }>`SELECT count(*)::int AS left FROM like_log`.execute(db)).rows[0]?.left;
-  for (let look = 0; look < 200 && (await left()) !== 0; look++) await new Promise((later) => setTimeout(later, 50));
-  await backlog.room();
-  t.equal(await left(), 0);
+  await waitFor(async () => (await left()) === 0, "the log to be rolled up");
   t.strictSame(await likeCounts(db, [id]), new Map([[id, fans.length]]));
 });
