@@ -46,7 +46,9 @@ const tell: <Name extends Parameters<Emit>[1]>(name: Name, event: Parameters<typ
 ) => db.transaction().execute((tx) => emit(tx, name, event));
 
 const like = (post_id: string, author_id: string, people: readonly string[], at = new Date()) =>
-  tell("likes.rolled_up", { post_id, author_id, liked: people.map((user_id) => ({ user_id, at })), unliked: [] });
+  tell("likes.rolled_up", {
+    posts: [{ post_id, author_id, liked: people.map((user_id) => ({ user_id, at })), unliked: [] }],
+  });
 
 function commentBy(author_id: string, { post_id, post_author_id, created_at = new Date() }: CommentOn) {
   const event = { comment_id: newId(), post_id, post_author_id, author_id, parent_id: null, parent_author_id: null };
@@ -89,7 +91,7 @@ t.test("what many do at once is neither lost nor told twice, while others read",
         for (const [n, post_id] of Math.random() < 0.5 ? posts.entries() : [...posts.entries()].reverse()) {
           const author_id = n === 0 ? author : other;
           const liked = [{ user_id: fan, at: new Date() }];
-          await emit(tx, "likes.rolled_up", { post_id, author_id, liked, unliked: [] });
+          await emit(tx, "likes.rolled_up", { posts: [{ post_id, author_id, liked, unliked: [] }] });
         }
       }),
     ),
@@ -111,7 +113,7 @@ t.test("what a transaction takes back was never told", async (t) => {
   const post_id = await addPost(author);
   const failed = db.transaction().execute(async (tx) => {
     const liked = [{ user_id: fan, at: new Date() }];
-    await emit(tx, "likes.rolled_up", { post_id, author_id: author, liked, unliked: [] });
+    await emit(tx, "likes.rolled_up", { posts: [{ post_id, author_id: author, liked, unliked: [] }] });
     throw new Error("taken back");
   });
   await t.rejects(failed, { message: "taken back" });
@@ -123,7 +125,8 @@ t.test("more than one transaction folds, in one order", async (t) => {
   const [author = "", ...fans] = await addPeople(2_301);
   const post_id = await addPost(author);
   await like(post_id, author, fans.slice(0, 2_000));
-  await tell("likes.rolled_up", { post_id, author_id: author, liked: [], unliked: fans.slice(0, 1_500) });
+  const unliked = fans.slice(0, 1_500);
+  await tell("likes.rolled_up", { posts: [{ post_id, author_id: author, liked: [], unliked }] });
   await like(post_id, author, fans.slice(1_000));
   const [first] = await notificationsOf(context, author, ALL);
   t.equal(first?.actor_count, 1_300, "500 who stayed, of those who came again the first 500, and 300");

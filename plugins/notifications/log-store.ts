@@ -4,62 +4,59 @@ import { mayBeListedFor, mayBeSeenBy } from "../graph/index.ts";
 import type { LogRow } from "./tables.ts";
 import type { NotificationType } from "./types.ts";
 
-/** Something that others did, to be told to one person. */
+/** Something that somebody did, to be told to one person. */
 export interface News {
   user_id: string;
   type: NotificationType;
   /** See the column; null for the day on which it happens. */
   subject: string | null;
-  /** Those who did it, each with its time, or null for now; the earliest first. */
-  actors: readonly { id: string; at: Date | null }[];
-  post_id?: string;
-  comment_id?: string;
+  actor_id: string;
+  /** Now, where it is left out. */
+  at?: Date;
+  post_id?: string | null;
+  comment_id?: string | null;
 }
 
 /** Of UTC, by the database's clock. */
 const TODAY = sql`to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD')`;
 
 /**
- * Appends what the person is to be told. Left out is oneself, whom the person may not be shown or has muted, a post that
- * the person may not see, and a type that is switched off; a person who is not active is told nothing.
- * @returns of how many actors it tells.
+ * Appends what people are to be told, in one statement: a roll-up tells hundreds while others wait for it. Left out is oneself,
+ * whom the person may not be shown or has muted, a post that the person may not see, and a type that is switched off;
+ * a person who is not active is told nothing.
+ * @returns how much of it is told.
  */
-export async function appendNews(tx: Tx, news: News): Promise<number> {
-  const { user_id, type, subject, actors, post_id = null, comment_id = null } = news;
+export async function appendNews(tx: Tx, news: readonly News[]): Promise<number> {
+  if (news.length === 0) return 0;
+  const column = (name: keyof News) => news.map((one) => one[name] ?? null);
+  const recipient = sql.ref<string>("told.user_id");
   const result = await sql`
     INSERT INTO notification_log (user_id, op, type, subject, actor_id, post_id, post_author_id, comment_id, at)
-    SELECT ${user_id}::uuid, 'add', ${type}::text, coalesce(${subject}::text, ${TODAY}), actor.id, ${post_id}::uuid, post.author_id,
-           ${comment_id}::uuid, coalesce(given.at, clock_timestamp())
-    FROM unnest(${actors.map(({ id }) => id)}::uuid[], ${actors.map(({ at }) => at)}::timestamptz[])
-           WITH ORDINALITY AS given (id, at, place)
-    JOIN users AS actor ON actor.id = given.id
-    CROSS JOIN ${postFor(user_id, post_id)} AS post
-    WHERE actor.id <> ${user_id}::uuid AND ${mayBeListedFor(user_id, "actor")}
-      AND NOT EXISTS (SELECT FROM mutes WHERE muter_id = ${user_id}::uuid AND muted_id = actor.id)
-      AND EXISTS (SELECT FROM users WHERE id = ${user_id}::uuid AND state = 'active')
+    SELECT told.user_id, 'add', told.type, coalesce(told.subject, ${TODAY}), actor.id, told.post_id,
+           nullif(owner.id, told.user_id), told.comment_id, coalesce(told.at, clock_timestamp())
+    FROM unnest(${column("user_id")}::uuid[], ${column("type")}::text[], ${column("subject")}::text[],
+                ${column("actor_id")}::uuid[], ${column("at")}::timestamptz[], ${column("post_id")}::uuid[],
+                ${column("comment_id")}::uuid[])
+           WITH ORDINALITY AS told (user_id, type, subject, actor_id, at, post_id, comment_id, place)
+    JOIN users AS person ON person.id = told.user_id AND person.state = 'active'
+    JOIN users AS actor ON actor.id = told.actor_id
+    LEFT JOIN posts ON posts.id = told.post_id AND posts.status = 'published'
+    LEFT JOIN users AS owner ON owner.id = posts.user_id
+    WHERE actor.id <> person.id AND ${mayBeListedFor(recipient, "actor")}
+      AND (told.post_id IS NULL OR ${mayBeSeenBy(recipient, "owner")})
+      AND NOT EXISTS (SELECT FROM mutes WHERE muter_id = person.id AND muted_id = actor.id)
       AND NOT EXISTS (SELECT FROM notification_inboxes
-                      WHERE user_id = ${user_id}::uuid AND ${type}::text = ANY(types_off))
-    ORDER BY given.place`.execute(tx);
+                      WHERE notification_inboxes.user_id = person.id AND told.type = ANY(types_off))
+    ORDER BY told.place`.execute(tx);
   return Number(result.numAffectedRows);
 }
 
-/** One row if the post may be seen or there is none, with its author where that is not the person. */
-function postFor(userId: string, postId: string | null): RawBuilder<unknown> {
-  if (postId === null) return sql`(SELECT NULL::uuid AS author_id)`;
-  return sql`
-    (SELECT nullif(posts.user_id, ${userId}::uuid) AS author_id
-     FROM posts JOIN users AS owner ON owner.id = posts.user_id
-     WHERE posts.id = ${postId}::uuid AND posts.status = 'published' AND ${mayBeSeenBy(userId, "owner")})`;
-}
-
-/** Whether this transaction has appended that the person is told of a comment. */
-export async function isTold(tx: Tx, userId: string, commentId: string): Promise<boolean> {
-  const { rows } = await sql`
-    SELECT FROM notification_log
-    WHERE op = 'add' AND comment_id = ${commentId} AND user_id = ${userId} AND type IN ('comment', 'reply') LIMIT 1`.execute(
-    tx,
-  );
-  return rows.length > 0;
+/** @returns whom this transaction has appended that they are told of a comment as a comment or a reply. */
+export async function toldOfComment(tx: Tx, commentId: string): Promise<string[]> {
+  const { rows } = await sql<{ user_id: string }>`
+    SELECT user_id FROM notification_log
+    WHERE op = 'add' AND comment_id = ${commentId} AND type IN ('comment', 'reply')`.execute(tx);
+  return rows.map((row) => row.user_id);
 }
 
 /** What is to go out of a person's notifications: all that fits what is given. */

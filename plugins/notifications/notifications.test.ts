@@ -19,7 +19,9 @@ const db = openDb(t, database.url);
 
 const PEOPLE = 4;
 /** Who wrote which post. */
-const AUTHORS = [0, 1, 2];
+const AUTHORS = [0, 1, 1];
+/** Milliseconds, more than the likes of one step. */
+const TOLD_AFTER = 8;
 const RUNS = Number(process.env.TINTYPE_TEST_NOTIFICATION_RUNS ?? 8);
 
 const people = Array.from({ length: PEOPLE }, () => newId());
@@ -71,16 +73,16 @@ async function happen(ids: Ids, model: NotificationModel, happenings: readonly H
 }
 
 function idsOf(ids: Ids, field: string, value: unknown): unknown {
-  if (field === "liked") return (value as number[]).map((n, place) => ({ user_id: person(n), at: at(place) }));
   if (Array.isArray(value)) return value.map((one) => idsOf(ids, field, one));
+  if (typeof value === "object" && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, idsOf(ids, name, one)]));
+  if (field === "at") return new Date(Date.now() - TOLD_AFTER + Number(value));
   if (typeof value !== "number") return value;
   if (field === "post_id") return ids.posts[value];
   return field === "comment_id" || field === "comment_ids" || field === "parent_id"
     ? ids.comments[value]
     : person(value);
 }
-
-const at = (place: number) => new Date(Date.now() + place - 10);
 
 /** Relations and states as they now are. */
 async function writeWorld(tx: Tx, ids: Ids, model: NotificationModel): Promise<void> {
@@ -108,8 +110,8 @@ async function writeWorld(tx: Tx, ids: Ids, model: NotificationModel): Promise<v
 
 async function play(ids: Ids, model: NotificationModel, step: Step): Promise<void> {
   const today = new Date().toISOString().slice(0, 10);
-  // What is done at once has no order that a list could show.
-  await delay(1);
+  // What is done at once has no order that a list could show; and likes are told later than they happen.
+  await delay(TOLD_AFTER);
   if (step.do === "read") {
     const list = await notificationsOf(context, person(step.who), { limit: 100, after: null });
     const chosen = step.place === null ? null : list[step.place]?.id;
