@@ -22,8 +22,8 @@ const TODAY = sql`to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD')`;
 
 /**
  * Appends what people are to be told, in one statement: a roll-up tells hundreds while others wait for it. Left out is oneself,
- * whom the person may not be shown or has muted, a post that the person may not see, and a type that is switched off;
- * a person who is not active is told nothing.
+ * whom the person may not be shown or has muted, a post or comment that the person may not see, and a type that is
+ * switched off; a person who is not active is told nothing.
  * @returns how much of it is told.
  */
 export async function appendNews(tx: Tx, news: readonly News[]): Promise<number> {
@@ -44,11 +44,21 @@ export async function appendNews(tx: Tx, news: readonly News[]): Promise<number>
     LEFT JOIN users AS owner ON owner.id = posts.user_id
     WHERE actor.id <> person.id AND ${mayBeListedFor(recipient, "actor")}
       AND (told.post_id IS NULL OR ${mayBeSeenBy(recipient, "owner")})
+      AND (told.comment_id IS NULL OR ${threadMayBeSeenBy(recipient)})
       AND NOT EXISTS (SELECT FROM mutes WHERE muter_id = person.id AND muted_id = actor.id)
       AND NOT EXISTS (SELECT FROM notification_inboxes
                       WHERE notification_inboxes.user_id = person.id AND told.type = ANY(types_off))
     ORDER BY told.place`.execute(tx);
   return Number(result.numAffectedRows);
+}
+
+/** Of a comment in `told`: a reply is seen only by those who are shown the author of what it replies to. */
+function threadMayBeSeenBy(recipient: RawBuilder<string>): RawBuilder<boolean> {
+  return sql`NOT EXISTS (
+    SELECT FROM comments AS reply
+    JOIN comments AS parent ON parent.id = reply.parent_id
+    JOIN users AS parent_author ON parent_author.id = parent.user_id
+    WHERE reply.id = told.comment_id AND NOT ${mayBeListedFor(recipient, "parent_author")})`;
 }
 
 /** @returns whom this transaction has appended that they are told of a comment as a comment or a reply. */

@@ -46,7 +46,7 @@ interface Ids {
 }
 
 async function reset(): Promise<Ids> {
-  await sql`TRUNCATE follows, follow_requests, blocks, mutes, notification_inboxes, notification_log, notifications CASCADE`.execute(
+  await sql`TRUNCATE comments, follows, follow_requests, blocks, mutes, notification_inboxes, notification_log, notifications CASCADE`.execute(
     db,
   );
   await sql`DELETE FROM posts`.execute(db);
@@ -106,6 +106,13 @@ async function writeWorld(tx: Tx, ids: Ids, model: NotificationModel): Promise<v
     WHERE users.id = now.id AND (users.state, users.is_private) <> (now.state, now.is_private)`.execute(tx);
   const gone = ids.posts.filter((_, n) => !model.posts[n]?.there);
   await sql`DELETE FROM posts WHERE id = ANY(${gone}::uuid[])`.execute(tx);
+  const comments = model.comments.map(({ author, post, parent }, n) => ({
+    ...{ id: ids.comments[n] ?? "", user_id: person(author), post_id: ids.posts[post] ?? "", text: "" },
+    ...{ parent_id: parent === null ? null : (ids.comments[parent] ?? ""), entities: sql<never>`'[]'` },
+  }));
+  for (const comment of comments.slice(Number(ids.written.get("comments") ?? 0)))
+    await tx.insertInto("comments").values(comment).execute();
+  ids.written.set("comments", `${comments.length}`);
 }
 
 async function play(ids: Ids, model: NotificationModel, step: Step): Promise<void> {
@@ -163,6 +170,17 @@ async function check(ids: Ids, model: NotificationModel, pages: readonly number[
   return seen;
 }
 
+/** What few random runs come upon. */
+const EXAMPLES: Step[][] = [
+  // A reply below the comment of somebody who is blocked by one who is mentioned there, and by the author of the post.
+  [
+    { do: "comment", who: 1, post: 0, parent: null, mentions: [] },
+    { do: "block", who: 2, whom: 1 },
+    { do: "block", who: 0, whom: 1 },
+    { do: "comment", who: 3, post: 0, parent: 0, mentions: [2] },
+  ],
+];
+
 t.test("whatever several people do, each is shown what the model says", async (t) => {
   let seen = 0;
   await fc.assert(
@@ -180,7 +198,7 @@ t.test("whatever several people do, each is shown what the model says", async (t
         await check(ids, model, [100, 2, 1]);
       },
     ),
-    { numRuns: RUNS },
+    { numRuns: RUNS, examples: EXAMPLES.map((steps) => [steps, 1]) },
   );
   t.ok(seen > RUNS * 20, `${seen} notifications were compared`);
 });

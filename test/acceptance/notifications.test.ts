@@ -176,6 +176,19 @@ t.test("blocks and mutes take away what was told, and keep away what would be", 
   t.strictSame(shown(await list(ana)), [["follow", "ben", 1]]);
 });
 
+t.test("nobody is told of a reply that hangs below the comment of somebody whom a block hides", async (t) => {
+  const [ana, ben, cem, dia] = (await register("ana", "ben", "cem", "dia")) as [SignedIn, SignedIn, SignedIn, SignedIn];
+  const post = await publish(ana, [photo]);
+  const comment = (who: SignedIn, json: object) => ok(who, "POST", `/posts/${post.id}/comments`, json);
+  const root = await comment(ben, { text: "first" });
+  for (const one of [ana, dia]) await ok(one, "POST", `/users/${ben.username}/block`);
+  const reply = await comment(cem, { text: `so @${dia.username}`, parent_id: root.id });
+  t.equal((await dia.request("GET", `/comments/${reply.id}/replies`)).status, 404);
+  t.strictSame([await list(ana), await list(dia)], [[], []]);
+  await comment(cem, { text: `or @${dia.username}` });
+  t.strictSame([shown(await list(ana)), shown(await list(dia))], [[["comment", "cem", 1]], [["mention", "cem", 1]]]);
+});
+
 t.test("the suspended and the deleted are not counted", async (t) => {
   const [ana, ben, cem] = (await register("ana", "ben", "cem")) as [SignedIn, SignedIn, SignedIn];
   for (const one of [ben, cem]) await follow(one, ana);

@@ -88,6 +88,13 @@ export class NotificationModel {
     return active && !this.isApart(viewer, author) && (!isPrivate || this.follows.has(`${viewer}>${author}`));
   }
 
+  /** Whether the comment, where it is a reply, hangs below one that the viewer is shown. */
+  private seesThread(viewer: number, comment: number): boolean {
+    const { parent = null } = this.comments[comment] ?? {};
+    const { author = viewer } = (parent === null ? undefined : this.comments[parent]) ?? {};
+    return this.person(author).active && !this.isApart(viewer, author);
+  }
+
   /** Tells it to somebody, unless there is a reason not to. @returns whether there was none. */
   tell(whom: number, act: Omit<Act, "when" | "post" | "comment"> & Partial<Pick<Act, "post" | "comment">>): boolean {
     const person = this.person(whom);
@@ -99,7 +106,8 @@ export class NotificationModel {
       this.isApart(whom, act.actor) ||
       this.mutes.has(`${whom}>${act.actor}`) ||
       person.off.has(act.type) ||
-      (post !== null && !this.sees(whom, post));
+      (post !== null && !this.sees(whom, post)) ||
+      (comment !== null && !this.seesThread(whom, comment));
     if (hidden) return false;
     const several = act.type === "comment" || act.type === "reply";
     const known = person.acts.some(
