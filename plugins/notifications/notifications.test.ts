@@ -7,6 +7,7 @@ import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import { createEmit, type Emit } from "../../src/events.ts";
+import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { NotificationModel, type ShownNotification } from "../../test/support/notification-model.ts";
 import { type Happening, perform, type Step, stepOf } from "../../test/support/notification-steps.ts";
@@ -43,6 +44,8 @@ interface Ids {
   comments: string[];
   /** What the tables of relations hold. */
   written: Map<string, string>;
+  /** The notifications that a person has seen last. */
+  seen: Map<number, string[]>;
 }
 
 async function reset(): Promise<Ids> {
@@ -56,7 +59,7 @@ async function reset(): Promise<Ids> {
     SELECT id, author, 'published', now() FROM unnest(${posts}::uuid[], ${AUTHORS.map(person)}::uuid[]) AS made (id, author)`.execute(
     db,
   );
-  return { posts, comments: Array.from({ length: 100 }, () => newId()), written: new Map() };
+  return { posts, comments: Array.from({ length: 100 }, () => newId()), written: new Map(), seen: new Map() };
 }
 
 const person = (n: number) => people[n] ?? "";
@@ -119,12 +122,20 @@ async function play(ids: Ids, model: NotificationModel, step: Step): Promise<voi
   const today = new Date().toISOString().slice(0, 10);
   // What is done at once has no order that a list could show; and likes are told later than they happen.
   await delay(TOLD_AFTER);
-  if (step.do === "read") {
-    const list = await notificationsOf(context, person(step.who), { limit: 100, after: null });
-    const chosen = step.place === null ? null : list[step.place]?.id;
-    if (chosen === undefined) return;
+  if (step.do === "look") {
     perform(model, step, today);
-    await readNotifications(context, person(step.who), chosen);
+    await shownTo(ids, step.who, 100);
+  } else if (step.do === "read") {
+    const chosen = step.place === null ? null : ids.seen.get(step.who)?.[step.place];
+    if (chosen === undefined) return;
+    try {
+      await readNotifications(context, person(step.who), chosen);
+    } catch (error) {
+      // It is gone, or made anew and another one.
+      if (error instanceof HttpError && error.code === "NOTIFICATION_NOT_FOUND") return;
+      throw error;
+    }
+    perform(model, step, today);
   } else if (step.do === "preference") {
     perform(model, step, today);
     await changePreferences(db, person(step.who), { [step.type]: step.on });
@@ -136,9 +147,12 @@ async function play(ids: Ids, model: NotificationModel, step: Step): Promise<voi
 /** What the product shows a person, in the model's words, by pages of this size. */
 async function shownTo(ids: Ids, who: number, size: number): Promise<ShownNotification[]> {
   const shown: ShownNotification[] = [];
+  const seen: string[] = [];
+  ids.seen.set(who, seen);
   for (let after = null; ; ) {
     const page = await notificationsOf(context, person(who), { limit: size, after });
-    for (const { type, actors, actor_count, post_id, comment_id, read } of page) {
+    for (const { id, type, actors, actor_count, post_id, comment_id, read } of page) {
+      seen.push(id);
       const numberOf = (all: string[], id: string | null) => (id === null ? null : all.indexOf(id));
       shown.push({
         ...{ type, actor_count, read },
@@ -157,6 +171,7 @@ async function check(ids: Ids, model: NotificationModel, pages: readonly number[
   let seen = 0;
   for (const who of people.keys()) {
     const expected = model.list(who);
+    model.look(who);
     for (const size of pages) {
       const shown = await shownTo(ids, who, size);
       if (!isDeepStrictEqual(shown, expected))
@@ -179,6 +194,14 @@ const EXAMPLES: Step[][] = [
     { do: "block", who: 0, whom: 1 },
     { do: "comment", who: 3, post: 0, parent: 0, mentions: [2] },
   ],
+  // What is marked as read has moved to the top since it was shown, above one that was not.
+  [
+    { do: "comment", who: 1, post: 0, parent: null, mentions: [] },
+    { do: "look", who: 0 },
+    { do: "likes", changes: [{ post: 0, who: 2 }] },
+    { do: "comment", who: 1, post: 0, parent: null, mentions: [] },
+    { do: "read", who: 0, place: 0 },
+  ],
 ];
 
 t.test("whatever several people do, each is shown what the model says", async (t) => {
@@ -198,7 +221,7 @@ t.test("whatever several people do, each is shown what the model says", async (t
         await check(ids, model, [100, 2, 1]);
       },
     ),
-    { numRuns: RUNS, examples: EXAMPLES.map((steps) => [steps, 1]) },
+    { numRuns: RUNS, examples: EXAMPLES.map((steps) => [steps, 12]) },
   );
   t.ok(seen > RUNS * 20, `${seen} notifications were compared`);
 });

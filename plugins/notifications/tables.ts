@@ -5,6 +5,7 @@ export interface InboxesTable {
   user_id: string;
   last_at: Generated<Date>;
   read_at: Generated<Date>;
+  shown_at: Date | null;
   types_off: Generated<NotificationType[]>;
 }
 

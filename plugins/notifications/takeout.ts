@@ -18,7 +18,7 @@ async function* notifications(db: Db, userId: string): AsyncGenerator<object> {
   await fold(db, userId);
   for (let after: Position | null | undefined = null; after !== undefined; ) {
     const page = await listNotifications(db, userId, { limit: PAGE, after });
-    for (const { actors, ...row } of page) {
+    for (const { actors, newly_shown_at: _, ...row } of page) {
       yield { ...row, actors: actors.map(({ id, username, display_name }) => ({ id, username, display_name })) };
     }
     const last = page.at(-1);

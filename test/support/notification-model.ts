@@ -46,6 +46,8 @@ interface Person {
   acts: Act[];
   /** What is up to here is read. */
   readUpTo: number;
+  /** When the list was seen last, and what was in it, the latest first. */
+  seen: { when: number; keys: string[] };
 }
 
 export class NotificationModel {
@@ -66,6 +68,7 @@ export class NotificationModel {
       off: new Set<Type>(),
       acts: [],
       readUpTo: 0,
+      seen: { when: 0, keys: [] },
     }));
     this.posts = authors.map((author) => ({ author, there: true, likes: new Set(), mentions: new Set() }));
   }
@@ -146,9 +149,20 @@ export class NotificationModel {
     });
   }
 
-  /** Marks what is at this place of the list, and all below it, as read; all without a place. */
+  /** Somebody sees their list. */
+  look(who: number): void {
+    this.person(who).seen = { when: this.clock, keys: this.groups(who).map(({ latest }) => keyOf(latest)) };
+  }
+
+  /**
+   * Marks what was at this place of the list when it was seen last, and all below it, as read: not what has happened
+   * since. All without a place.
+   */
   read(who: number, place: number | null): void {
-    const upTo = place === null ? this.clock : (this.groups(who)[place]?.latest.when ?? 0);
+    const { seen } = this.person(who);
+    const acts =
+      this.groups(who).find(({ latest }) => place !== null && keyOf(latest) === seen.keys[place])?.acts ?? [];
+    const upTo = place === null ? this.clock : (acts.find(({ when }) => when <= seen.when)?.when ?? 0);
     this.person(who).readUpTo = Math.max(this.person(who).readUpTo, upTo);
   }
 
@@ -158,8 +172,10 @@ export class NotificationModel {
     );
     const bySubject = Map.groupBy(
       seen.toSorted((a, b) => b.when - a.when),
-      ({ type, subject }) => `${type} ${subject}`,
+      keyOf,
     );
     return [...bySubject.values()].flatMap((acts) => (acts[0] ? [{ acts, latest: acts[0] }] : []));
   }
 }
+
+const keyOf = ({ type, subject }: { type: Type; subject: string }) => `${type} ${subject}`;

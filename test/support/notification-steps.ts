@@ -23,6 +23,8 @@ export type Step =
   | { do: "caption"; post: number; mentions: number[] }
   | { do: "delete post"; post: number }
   | { do: "private" | "public" | "suspend" | "unsuspend"; who: number }
+  | { do: "look"; who: number }
+  /** `place` is one of the list that was looked at last. */
   | { do: "read"; who: number; place: number | null }
   | { do: "preference"; who: number; type: Type; on: boolean };
 
@@ -57,6 +59,7 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
         who,
       }),
     },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant("look" as const), who }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), who, place: fc.option(fc.nat(4)) }) },
     {
       weight: 1,
@@ -93,6 +96,9 @@ export function perform(model: NotificationModel, step: Step, today: string): Ha
       person.active = active;
       return [{ event: `account.${step.do}ed`, data: { user_id: step.who } }];
     }
+    case "look":
+      model.look(step.who);
+      return [];
     case "read":
       model.read(step.who, step.place);
       return [];
