@@ -235,6 +235,9 @@ t.test("reading up to one, pages, and what is nobody's business", async (t) => {
     t.strictSame([status, body.error.code], [404, "NOTIFICATION_NOT_FOUND"]);
   }
   t.equal(await unread(ben), 1, "another's are untouched");
+  const { status } = await ana.request("POST", "/notifications/read", { json: { upTo: all[0].id } });
+  t.strictSame([status, await unread(ana)], [400, 1], "whoever misspells it does not mark everything");
+  t.strictSame(await ok(ana, "POST", "/notifications/read", { up_to: null }), { unread_count: 0 });
   t.strictSame(await ok(ana, "POST", "/notifications/read", {}), { unread_count: 0 });
   for (const [method, path] of [
     ["GET", "/notifications"],
