@@ -5,8 +5,9 @@ import type { Context } from "../../src/context.ts";
 import { createEmit, type Emit } from "../../src/events.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb } from "../../test/support/product/database.ts";
+import { spread } from "./backlog.ts";
 import { eraseNotifications } from "./erase.ts";
-import { foldAll } from "./fold.ts";
+import { fold, foldAll } from "./fold.ts";
 import { notificationsOf, readNotifications, unreadCount } from "./notifications.ts";
 import { notifications } from "./plugin.ts";
 import { sweepNotifications } from "./sweep.ts";
@@ -159,6 +160,50 @@ t.test("what is older than 90 days goes, and what has grown since stays with wha
   t.equal(await rowsOf("notification_comments"), 1);
   t.equal(await unreadCount(context, author), 2);
   t.equal(await sweepNotifications(db, signal), 0, "whose remains are young is not looked at again");
+});
+
+t.test("what concerns very many is told by a job, and is true for whoever looks before", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", actor = "", ...people] = await addPeople(603);
+  const post_id = await addPost(author);
+  const news = (actor_id: string, of: string | null) =>
+    sql`
+    INSERT INTO notification_log (user_id, op, type, subject, actor_id, post_id, post_author_id)
+    SELECT id, 'add', ${of ? "reply" : "follow"}, gen_random_uuid(), ${actor_id}, ${of}, ${of && author}
+    FROM unnest(${people}::uuid[]) AS id`.execute(db);
+  const logged = () => rowsOf("notification_log");
+  const shownIn = async (list = people) => {
+    const { rows } = await sql<{ count: number }>`
+      SELECT count(*)::int AS count FROM notifications WHERE actor_count > 0 AND user_id = ANY(${list})`.execute(db);
+    return rows[0]?.count;
+  };
+  for (const [of, event, data, subject] of [
+    [null, "account.suspended", { user_id: actor }, { actor_id: actor }],
+    [post_id, "post.deleted", { post_id, author_id: author }, { post_id }],
+  ] as const) {
+    await news(of ? author : actor, of);
+    // Some are folded, and some are not.
+    for (const one of people.slice(0, 560)) await fold(db, one);
+    const before = await logged();
+    await db.transaction().execute(async (tx) => {
+      if (of === null) await tx.updateTable("users").set({ state: "suspended" }).where("id", "=", actor).execute();
+      else await tx.deleteFrom("posts").where("id", "=", of).execute();
+      await emit(tx, event, data as never);
+    });
+    t.ok((await logged()) - before <= 1, "no row for each of them in the transaction of another");
+    for (const one of [people[0] ?? "", people.at(-1) ?? ""]) {
+      t.strictSame([await notificationsOf(context, one, ALL), await unreadCount(context, one)], [[], 0], event);
+    }
+    t.equal(await shownIn(people.slice(0, 560)), 559);
+    const stopped = new AbortController();
+    stopped.abort();
+    await t.rejects(spread(db, subject, stopped.signal), { name: "AbortError" });
+    t.equal(await rowsOf("notification_backlog"), 1, "it is not done");
+    await spread(db, subject, signal);
+    t.equal(await rowsOf("notification_backlog"), 0);
+    await foldAll(db, signal);
+    t.equal(await shownIn(), 0);
+  }
 });
 
 t.test("an account that goes takes with it what it was told and what it did", async (t) => {

@@ -75,30 +75,18 @@ export interface Removal {
   type?: NotificationType;
   subject?: string;
   actor_id?: string;
+  post_id?: string;
 }
 
 export async function appendRemovals(tx: Tx, removals: readonly Removal[]): Promise<void> {
   if (removals.length === 0) return;
   const column = (name: keyof Removal) => removals.map((removal) => removal[name] ?? null);
   await sql`
-    INSERT INTO notification_log (user_id, op, type, subject, actor_id)
-    SELECT user_id, 'remove', type, subject, actor_id
+    INSERT INTO notification_log (user_id, op, type, subject, actor_id, post_id)
+    SELECT user_id, 'remove', type, subject, actor_id, post_id
     FROM unnest(${column("user_id")}::uuid[], ${column("type")}::text[], ${column("subject")}::text[],
-                ${column("actor_id")}::uuid[]) AS removal (user_id, type, subject, actor_id)`.execute(tx);
-}
-
-/**
- * Takes a post out of all notifications. Who has one is read in one statement from what is folded and from what is not, so
- * a fold that is under way hides nobody. Its author is told in any case: likes may be on their way.
- */
-export async function appendPostRemoval(tx: Tx, postId: string, authorId: string): Promise<void> {
-  await sql`
-    INSERT INTO notification_log (user_id, op, post_id)
-    SELECT user_id, 'remove', ${postId}::uuid FROM (
-      SELECT ${authorId}::uuid AS user_id
-      UNION SELECT user_id FROM notifications WHERE post_id = ${postId}
-      UNION SELECT user_id FROM notification_log WHERE op = 'add' AND post_id = ${postId}
-    ) AS told`.execute(tx);
+                ${column("actor_id")}::uuid[], ${column("post_id")}::uuid[])
+           AS removal (user_id, type, subject, actor_id, post_id)`.execute(tx);
 }
 
 /** Takes these comments out of all notifications; replies to them are named among them. */
@@ -112,27 +100,6 @@ export async function appendCommentRemovals(tx: Tx, commentIds: readonly string[
       JOIN notifications ON notifications.id = folded.notification_id WHERE folded.comment_id = ANY(${commentIds}::uuid[])
       UNION SELECT user_id, comment_id FROM notification_log WHERE op = 'add' AND comment_id = ANY(${commentIds}::uuid[])
     ) AS told`.execute(tx);
-}
-
-/** Has everybody who was told of the account look anew whether it is there. */
-export async function appendRecounts(tx: Tx, actorId: string): Promise<void> {
-  await sql`
-    INSERT INTO notification_log (user_id, op, actor_id)
-    SELECT user_id, 'recount', ${actorId}::uuid FROM (${toldOf(actorId)}) AS told`.execute(tx);
-}
-
-/** @returns some of those who were told of the account, by id. */
-export async function someToldOf(db: Db, actorId: string, limit: number): Promise<string[]> {
-  const { rows } = await sql<{ user_id: string }>`
-    SELECT user_id FROM (${toldOf(actorId)}) AS told ORDER BY user_id LIMIT ${limit}`.execute(db);
-  return rows.map((row) => row.user_id);
-}
-
-function toldOf(actorId: string): RawBuilder<{ user_id: string }> {
-  return sql`
-    SELECT user_id FROM notification_actors JOIN notifications ON notifications.id = notification_id
-    WHERE actor_id = ${actorId}
-    UNION SELECT user_id FROM notification_log WHERE op = 'add' AND actor_id = ${actorId}`;
 }
 
 export async function isAnythingLogged(db: Db, userId: string): Promise<boolean> {

@@ -3,6 +3,7 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
 import { withAnswer } from "../../src/http/idempotency.ts";
 import type { Position } from "../../src/http/paging.ts";
+import { foldBacklog } from "./backlog.ts";
 import { notificationNotFound } from "./errors.ts";
 import { fold } from "./fold.ts";
 import { lockInbox, markRead, setShown, setTypesOff, typesOff } from "./inbox-store.ts";
@@ -59,6 +60,7 @@ export async function readNotifications(
 async function bringUpToDate({ db, emit }: ReadContext, userId: string): Promise<void> {
   await inTransaction(db, (tx) => emit(tx, "notifications.asked", { user_id: userId }));
   await fold(db, userId);
+  await foldBacklog(db, userId);
 }
 
 export type PreferencesByType = Record<NotificationType, boolean>;

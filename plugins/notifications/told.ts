@@ -1,14 +1,8 @@
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { Events } from "../../src/events.ts";
-import {
-  appendCommentRemovals,
-  appendNews,
-  appendPostRemoval,
-  appendRecounts,
-  appendRemovals,
-  toldOfComment,
-} from "./log-store.ts";
+import { tellAll } from "./backlog.ts";
+import { appendCommentRemovals, appendNews, appendRemovals, toldOfComment } from "./log-store.ts";
 import type { ToldEvent } from "./types.ts";
 
 /** Who is told what by which event; docs/notifications.md has it as a table. */
@@ -87,7 +81,11 @@ export const told: Told = {
       untold.map((user_id) => ({ ...news, user_id })),
     );
   },
-  "post.deleted": (tx, { post_id, author_id }) => appendPostRemoval(tx, post_id, author_id),
+  "post.deleted": async (tx, { post_id, author_id }, { enqueue }) => {
+    // Its author in any case: likes may be on their way.
+    await appendRemovals(tx, [{ user_id: author_id, post_id }]);
+    if (!(await tellAll(tx, { post_id }))) await enqueue(tx, "notifications.spread", { post_id });
+  },
 };
 
 /** One comment is told to a person once: as a reply, else as a comment, else as a mention, which comes after this. */
@@ -104,6 +102,6 @@ async function tellOfComment(tx: Tx, event: Events["comment.created"]): Promise<
 
 /** Once at once, and once when no transaction is left that began before: a like may be rolled up meanwhile. */
 async function recount(tx: Tx, { user_id }: { user_id: string }, { enqueue }: Pick<Context, "enqueue">): Promise<void> {
-  await appendRecounts(tx, user_id);
-  await enqueue(tx, "notifications.recount", { user_id });
+  await tellAll(tx, { actor_id: user_id });
+  await enqueue(tx, "notifications.spread", { actor_id: user_id });
 }
