@@ -2,10 +2,12 @@ import { sql } from "kysely";
 import t from "tap";
 import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
+import { verifyCounters, type WrongCounter } from "../../src/counters.ts";
 import { createEmit, type Emit } from "../../src/events.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb } from "../../test/support/product/database.ts";
 import { spread } from "./backlog.ts";
+import { notificationCounters } from "./counters.ts";
 import { eraseNotifications } from "./erase.ts";
 import { fold, foldAll } from "./fold.ts";
 import { notificationsOf, readNotifications, unreadCount } from "./notifications.ts";
@@ -160,6 +162,36 @@ t.test("what is older than 90 days goes, and what has grown since stays with wha
   t.equal(await rowsOf("notification_comments"), 1);
   t.equal(await unreadCount(context, author), 2);
   t.equal(await sweepNotifications(db, signal), 0, "whose remains are young is not looked at again");
+});
+
+t.test("counters verify finds a number of actors that is wrong, and sets it right", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", ...fans] = await addPeople(4);
+  const [post_id, other] = [await addPost(author), await addPost(author)];
+  for (const post of [post_id, other]) await like(post, author, fans);
+  const list = () => notificationsOf(context, author, ALL);
+  const [right, wrong] = await list();
+  await sql`UPDATE notifications SET actor_count = 1 WHERE id = ${wrong?.id}`.execute(db);
+  const verify = async (repair: boolean) => {
+    const found: WrongCounter[] = [];
+    const onWrong = (one: WrongCounter) => void found.push(one);
+    const [verified] = await verifyCounters(db, notificationCounters, {
+      ...{ repair, signal, onWrong },
+      onProgress: () => undefined,
+    });
+    return { found, repaired: verified?.repaired, checked: verified?.checked };
+  };
+  const found = [{ counter: "notifications.actor_count", id: wrong?.id, kept: 1, actual: 3 }];
+  t.strictSame(await verify(false), { found, repaired: 0, checked: 2 });
+  t.strictSame(await verify(true), { found, repaired: 1, checked: 2 });
+  t.strictSame(await verify(true), { found: [], repaired: 0, checked: 2 });
+  t.strictSame(
+    (await list()).map(({ id, actor_count }) => [id, actor_count]),
+    [
+      [right?.id, 3],
+      [wrong?.id, 3],
+    ],
+  );
 });
 
 t.test("what concerns very many is told by a job, and is true for whoever looks before", async (t) => {

@@ -15,6 +15,7 @@ export const notifications: Feature = {
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).notificationsTakeout(context, userId);
   },
+  counters: async () => (await import("./counters.ts")).notificationCounters,
   erase: async (...account) => (await import("./erase.ts")).eraseNotifications(...account),
 };
 
