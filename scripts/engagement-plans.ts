@@ -5,11 +5,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { sql } from "kysely";
 import type pg from "pg";
 import { takeLog } from "../plugins/likes/log-store.ts";
 import { countLog, deleteLike, insertLike, likeCounts, listLikers } from "../plugins/likes/store.ts";
 import { listCollections, listSaved } from "../plugins/saves/store.ts";
 import type { Tx } from "../src/db/transaction.ts";
+import type { Position } from "../src/http/paging.ts";
 import { withPlansDatabase } from "./plans/database.ts";
 import { type Engagement, LOGGED, loadEngagement, ROLLED_UP } from "./plans/engagement.ts";
 import { type Explained, explain, type RecordingDatabase, recordingDatabase } from "./plans/explain.ts";
@@ -56,10 +58,12 @@ async function measureChanges(database: RecordingDatabase, set: Engagement): Pro
 
 async function measureReads(database: RecordingDatabase, set: Engagement): Promise<Measured[]> {
   const { viewer, saver, collection, first, few, posts } = set;
-  const page = await listLikers(database.db, viewer, { postId: first, limit: 20_000, after: null });
-  const last = page.at(-1);
-  if (!last) throw new Error("nobody likes the first post");
-  const deep = { limit: 21, after: { at: last.liked_at, id: last.id } };
+  const { rows: before } = await sql<Position>`
+    SELECT created_at AS at, user_id AS id FROM likes WHERE post_id = ${first}
+    ORDER BY created_at DESC, user_id DESC OFFSET 19999 LIMIT 1`.execute(database.db);
+  const after = before[0];
+  if (!after) throw new Error("too few like the first post");
+  const deep = { limit: 21, after };
   const one = async (name: string, query: Parameters<typeof explain>[1]): Promise<Measured> => ({
     name,
     explained: await explain(database, query),

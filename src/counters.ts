@@ -40,7 +40,7 @@ export interface Numbers {
   actual: number;
 }
 
-/** A counter that is wrong. `id` is of the thing that has it: an account, a post, a comment. */
+/** A counter that is wrong. `id` is of the thing that has it: an account, a post, a comment, or the hashtag. */
 export interface WrongCounter extends Numbers {
   counter: string;
   id: string;

@@ -11,6 +11,7 @@ import type { Db } from "./db/transaction.ts";
 import { installMedia, openMediaStore } from "./deps.ts";
 import { DependencyError, ExitError, OperationError } from "./errors.ts";
 import type { Feature } from "./feature.ts";
+import { isBehindProxy } from "./http/proxies.ts";
 import { jobStatus } from "./jobs/admin.ts";
 import { openMailer } from "./mail.ts";
 import { examineRedis } from "./redis/inspect.ts";
@@ -72,6 +73,7 @@ export async function examine(options: {
   await check("media store", true, () => examineMedia(config));
   await check("staging", true, () => examineStaging(config));
   if (config.smtp.url !== null) await check("mail", true, () => examineMail(config));
+  if (isBehindProxy(config)) await check("proxy", false, async () => examineProxy(config));
   const { url: redis } = config.redis;
   if (redis !== null) await check("redis", true, () => examineFeedRedis(redis));
 
@@ -90,7 +92,8 @@ export async function examine(options: {
     const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null).length;
     await check("schema", false, async () => examineSchema(missing, embedded !== null));
     if (missing === 0) await check("jobs", false, () => examineJobs(db));
-    if (redis === null && config.limits.enabled) await check("limits", false, () => examineLimits(db));
+    const limited = config.limits.enabled && features.some(({ name }) => name === "limits");
+    if (redis === null && limited) await check("limits", false, () => examineLimits(db));
   }
   await database?.close();
   return checks;
@@ -137,6 +140,15 @@ async function examineFeedRedis(url: string): Promise<Outcome> {
   // All keys have a time to live, so the volatile policies spare none of them either.
   const warning = `with maxmemory-policy ${evicts} a full Redis may drop the note that a timeline has changed, and an older state of it may be kept; set noeviction, with which feeds then come from Postgres`;
   return { message, warning: `${message}; ${warning}` };
+}
+
+function examineProxy({ public_url, http: { trust_proxy } }: Config): Outcome {
+  if (trust_proxy.length > 0) return { message: `trusted: ${trust_proxy.join(", ")}` };
+  const message = `${public_url} is not where this server listens`;
+  return {
+    message,
+    warning: `${message}, so there is a proxy; set TINTYPE_HTTP_TRUST_PROXY to its address, or all who come through it are one for the limits, and a few wrong passwords keep everybody from signing in`,
+  };
 }
 
 async function examineStaging(config: Config): Promise<Outcome> {

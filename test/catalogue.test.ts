@@ -40,7 +40,7 @@ const PINNED = `
 409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
 409 IDEMPOTENCY_IN_PROGRESS The request with this Idempotency-Key is still under way. Send it again shortly.
-409 POST_NOT_PUBLISHED Your post is not published yet. Comment when it is.
+409 POST_NOT_PUBLISHED Your post is not published yet. Like, save or comment on it when it is.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.
@@ -69,7 +69,6 @@ const PINNED = `
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.
 429 RATE_LIMITED That was too often. Try again in {seconds} s.
-429 TOO_MANY_IDEMPOTENCY_KEYS You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.
 431 HEADERS_TOO_LARGE The headers are too large.
 500 INTERNAL Something failed on our side. Tell the operator the request id.
 503 SHUTTING_DOWN This server is being stopped. Try again at once.

@@ -30,11 +30,15 @@ declare module "../../src/events.ts" {
 /** Milliseconds that an operator's link is good for: it goes by hand. */
 const OPERATORS_LINK = 24 * 3_600_000;
 
-/** Sets a new password; all sessions but this one end. @throws 403 for a wrong current password. */
+/**
+ * Sets a new password; all sessions but this one end.
+ * @param change.address from where.
+ * @throws 403 for a wrong current password.
+ */
 export async function changePassword(
   { db, emit, notices }: Pick<Context, "db" | "emit" | "notices">,
   viewer: Viewer,
-  change: { current_password: string; new_password: string },
+  change: { current_password: string; new_password: string; address: string },
 ): Promise<void> {
   const stored = await requirePassword(db, viewer.id, change.current_password);
   const password_hash = await hashPassword(change.new_password);
@@ -45,6 +49,7 @@ export async function changePassword(
       await endSessions(tx, { notices }, account.id, viewer.session_id);
       await deleteLinksOf(tx, account.id, "password_reset");
       await emit(tx, "account.password_changed", { user_id: account.id });
+      await emit(tx, "account.owner_came", { user_id: account.id, address: change.address });
       await keepAnswer(tx, 204, null);
     }),
   );

@@ -1,6 +1,7 @@
 import { Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { IdParams } from "../../src/http/ids.ts";
 import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { changePassword } from "./credentials.ts";
@@ -58,7 +59,7 @@ export function sessionRoutes(app: App, context: Context): void {
       schema: {
         summary: "End one of one's sessions",
         tags,
-        params: Type.Object({ id: Type.String() }),
+        params: IdParams,
         response: { 204: Type.Null() },
       },
     },
@@ -71,7 +72,7 @@ export function sessionRoutes(app: App, context: Context): void {
   app.post(
     "/me/password",
     {
-      config: { limit: "password" },
+      config: { limit: "password", secretBody: true },
       schema: {
         summary: "Change one's password",
         description: "All other sessions end, and the URL of one's export changes.",
@@ -81,7 +82,7 @@ export function sessionRoutes(app: App, context: Context): void {
       },
     },
     async (request, reply) => {
-      await changePassword(context, viewerOf(request), request.body);
+      await changePassword(context, viewerOf(request), { ...request.body, address: request.ip });
       return reply.code(204).send(null);
     },
   );

@@ -4,10 +4,10 @@ import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
 import { requireActive } from "../accounts/index.ts";
 import { mentionedIds, parseEntities, resolveEntities } from "../entities/index.ts";
-import { hotEngagement, postNotFound, requirePost } from "../posts/index.ts";
+import { hotEngagement, postNotFound, postNotPublished, requirePost } from "../posts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
-import { commentEmpty, commentNotFound, commentsClosed, notYourComment, postNotPublished } from "./errors.ts";
-import { findComment, type SeenComment } from "./list-store.ts";
+import { commentEmpty, commentNotFound, commentsClosed, notYourComment } from "./errors.ts";
+import { type CommentRow, findComment, findOnPostsOf } from "./list-store.ts";
 import { commentsTotal } from "./metrics.ts";
 import { removeComment } from "./removal.ts";
 import { type Comment, toComment } from "./schemas.ts";
@@ -29,7 +29,7 @@ declare module "../../src/events.ts" {
 }
 
 /** @throws 404 for a comment that is not there or not for the viewer's eyes. */
-export async function requireComment(db: Db, viewerId: string, id: string): Promise<SeenComment> {
+export async function requireComment(db: Db, viewerId: string, id: string): Promise<CommentRow> {
   const comment = isUuid(id) ? await findComment(db, viewerId, id) : undefined;
   if (!comment) throw commentNotFound({});
   return comment;
@@ -92,13 +92,21 @@ export async function createComment(
   return comment;
 }
 
+async function requireOwnComment(db: Db, viewerId: string, id: string): Promise<CommentRow> {
+  const comment = await requireComment(db, viewerId, id);
+  if (comment.author.id !== viewerId) throw notYourComment({});
+  return comment;
+}
+
 /**
- * Deletes a comment with its replies, for everybody at once; rows of very many go by a job.
+ * Deletes a comment with its replies, for everybody at once; rows of very many go by a job. Whose post it is on may do it
+ * also where they are not shown it: others see what somebody writes there whom they block.
  * @throws 404, and 403 for whoever neither wrote it nor has the post.
  */
 export async function deleteComment(context: Context, viewerId: string, id: string): Promise<void> {
-  const comment = await requireComment(context.db, viewerId, id);
-  if (comment.author.id !== viewerId && comment.post_author_id !== viewerId) throw notYourComment({});
+  const comment =
+    (isUuid(id) && (await findOnPostsOf(context.db, viewerId, id))) ||
+    (await requireOwnComment(context.db, viewerId, id));
   await inTransaction(context.db, async (tx) => {
     const removal = await removeComment(tx, context, comment.id);
     if (!removal?.counted) throw commentNotFound({});

@@ -79,16 +79,13 @@ export async function listComments(
   };
 }
 
-/** A comment that the viewer may see, with whose post it is on. */
-export type SeenComment = CommentRow & { post_author_id: string };
-
 /**
  * The comment, if the viewer may see its post and is shown its author among others and, where it is a reply, also the
  * author of what it replies to.
  */
-export async function findComment(db: Db, viewerId: string, id: string): Promise<SeenComment | undefined> {
-  const { rows } = await sql<SeenComment>`
-    SELECT ${shown(viewerId, "comments")}, ${AUTHOR} AS author, posts.user_id AS post_author_id
+export async function findComment(db: Db, viewerId: string, id: string): Promise<CommentRow | undefined> {
+  const { rows } = await sql<CommentRow>`
+    SELECT ${shown(viewerId, "comments")}, ${AUTHOR} AS author
     FROM comments
     JOIN posts ON posts.id = comments.post_id
     JOIN users AS owner ON owner.id = posts.user_id
@@ -101,6 +98,21 @@ export async function findComment(db: Db, viewerId: string, id: string): Promise
     db,
   );
   return rows[0];
+}
+
+/** The comment, if it is on a post of this account, whoever wrote it. */
+export async function findOnPostsOf(
+  db: Db,
+  authorId: string,
+  id: string,
+): Promise<{ id: string; post_id: string } | undefined> {
+  return db
+    .selectFrom("comments")
+    .innerJoin("posts", "posts.id", "comments.post_id")
+    .select(["comments.id", "comments.post_id"])
+    .where("comments.id", "=", id)
+    .where("posts.user_id", "=", authorId)
+    .executeTakeFirst();
 }
 
 export type KeptComment = Omit<Selectable<CommentsTable>, "user_id" | "entities" | "removed_at">;

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { Id, IdParams } from "../../src/http/ids.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { requirePost } from "../posts/index.ts";
@@ -12,7 +13,6 @@ import { type CommentList, listComments } from "./list-store.ts";
 import { COMMENT_LENGTH, Comment, CommentLike, toComment } from "./schemas.ts";
 
 const tags = ["Comments"];
-const IdParams = Type.Object({ id: Type.String() });
 const CommentPage = pageOf(Comment);
 
 export async function commentRoutes(app: App, context: Context): Promise<void> {
@@ -64,7 +64,7 @@ export async function commentRoutes(app: App, context: Context): Promise<void> {
         body: Type.Object(
           {
             text: Type.String({ maxLength: COMMENT_LENGTH }),
-            parent_id: Type.Optional(Nullable(Type.String())),
+            parent_id: Type.Optional(Nullable(Id())),
           },
           { additionalProperties: false },
         ),

@@ -9,4 +9,4 @@ export {
   type StoredEntity,
   showEntities,
 } from "./entities.ts";
-export { normalizeTag, type Parsed, parseEntities } from "./parse.ts";
+export { firstEntities, normalizeTag, type Parsed, parseEntities } from "./parse.ts";

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import t from "tap";
 import { normalizeTag, parseEntities } from "./parse.ts";
 
@@ -22,6 +23,9 @@ t.test("what is a hashtag, and what is a mention", async (t) => {
       ["hashtag #été", "hashtag #Ελλάδα", "hashtag #日本", "hashtag #हिन्दी", "hashtag #café"],
     ],
     ["＃全角 #سفر‌نامه", ["hashtag ＃全角", "hashtag #سفر‌نامه"]],
+    ["press #️⃣ now, #1️⃣ #\u0301a", ["hashtag #1️"]],
+    ["#‼️ #⁉ #wow‼️ #ﾞ", ["hashtag #wow"]],
+    [`#${"ﬃ".repeat(33)} #${"ﬃ".repeat(34)}`, [`hashtag #${"ﬃ".repeat(33)}`]],
     ["🌅🌅 #🌅 #👩‍👩‍👧 after", ["hashtag #🌅", "hashtag #👩‍👩‍👧"]],
     ["a#b &#39; https://x.org/#top ##", []],
     [`#${"x".repeat(100)} #${"y".repeat(101)}`, [`hashtag #${"x".repeat(100)}`]],
@@ -43,6 +47,32 @@ t.test("hashtags are looked up in one form", async (t) => {
   for (const text of ["", "#", "two words", "a-b", "@ana", "x".repeat(101), "\ud800"])
     t.equal(normalizeTag(text), null, text);
   t.match(parseEntities("#Sun"), [{ text: "#Sun", tag: "sun" }]);
+  t.match(parseEntities("#❤ #❤\ufe0f"), [{ tag: "❤" }, { tag: "❤" }]);
+});
+
+t.test("the form of a hashtag is its own form, whatever it is made of", async (t) => {
+  const alone = Array.from({ length: 0x110000 }, (_, code) => code)
+    .filter((code) => code < 0xd800 || code > 0xdfff)
+    .map((code) => String.fromCodePoint(code));
+  const forms = (texts: string[]) => texts.map(normalizeTag).filter((tag) => tag !== null);
+  const single = forms(alone);
+  t.ok(single.length > 100_000);
+  t.strictSame(
+    single.filter((tag) => normalizeTag(tag) !== tag),
+    [],
+  );
+  const usable = alone.filter((text) => normalizeTag(`a${text}`) !== null);
+  const point = fc.oneof(
+    fc.constantFrom(..."aΣİſﬃﾞำ‼⁉™❤\u0301\u0307\u3099\u200c\u200d\ufe0f\u{e0100}\u{1f3fb}🌅한ㄱᆨㅤ㎏"),
+    fc.nat(usable.length - 1).map((place) => usable[place] ?? ""),
+  );
+  fc.assert(
+    fc.property(fc.array(point, { minLength: 1, maxLength: 8 }), (points) => {
+      const tag = normalizeTag(points.join(""));
+      t.equal(tag === null ? null : normalizeTag(tag), tag);
+    }),
+    { seed: 7, numRuns: 2_000 },
+  );
 });
 
 t.test("30 hashtags and 20 mentions at most", async (t) => {

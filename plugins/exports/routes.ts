@@ -2,6 +2,7 @@ import { Type } from "typebox";
 import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { Id } from "../../src/http/ids.ts";
 import { sendObject } from "../../src/http/objects.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
@@ -76,14 +77,14 @@ export async function downloadRoutes(app: App, context: Context): Promise<void> 
         description:
           "Take the URL as GET /me/export gives it: `:file` is a secret that stands for its owner, and `.zip`. Ranges work. Any other gets the 404 of one that is not there.",
         tags,
-        params: Type.Object({ id: Type.String(), file: Type.String() }),
+        params: Type.Object({ id: Id(), file: Type.String() }),
         response: { 200: ZIP, 206: ZIP, 416: Type.Null() },
       },
     },
     async (request, reply) => {
       const { id, file } = request.params;
       const token = file.endsWith(".zip") ? file.slice(0, -".zip".length) : null;
-      const found = token !== null && isUuid(id) ? await openExport(context, id.toLowerCase(), token) : null;
+      const found = token !== null && isUuid(id) ? await openExport(context, id, token) : null;
       if (!found) throw exportNotFound({});
       reply.headers({
         "cache-control": "private, no-store",

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { backlog } from "./metrics.ts";
@@ -6,8 +7,12 @@ import { countLog } from "./store.ts";
 
 /** Rows of the log from which on those who append roll it up themselves, and likes wait for them. */
 export const BOUND = 50_000;
+/** Milliseconds that a like waits then. */
+const PATIENCE = 1_000;
 /** Milliseconds between two looks of a process that appends. */
 const LOOK_EVERY = 1_000;
+/** Seconds until a job that is enqueued may be taken: meanwhile it is the only one, of all processes. */
+const COLLECTS_FOR = 1;
 
 type BacklogContext = Pick<Context, "db" | "emit" | "enqueue" | "log">;
 
@@ -25,52 +30,74 @@ export async function tellBacklog(db: Context["db"]): Promise<number> {
 export class Backlog {
   readonly #context: BacklogContext;
   readonly #bound: number;
-  #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
+  readonly #patience: number;
+  readonly #ending = new AbortController();
+  /** Something was appended since the last look. */
+  #more = false;
+  #watching: Promise<void> | undefined;
   #turn: Promise<void> | undefined;
 
-  constructor(context: BacklogContext, bound = BOUND) {
+  constructor(context: BacklogContext, { bound = BOUND, patience = PATIENCE } = {}) {
     this.#context = context;
     this.#bound = bound;
+    this.#patience = patience;
   }
 
-  /** Waits while this process takes its turn: a log that only grows would make every read slower than the one before. */
+  /**
+   * Waits while this process takes its turn: a log that only grows would make every read slower than the one before. Not for
+   * long: a roll-up that hangs or fails makes likes slow, and no like fails by it.
+   */
   async room(): Promise<void> {
-    await this.#turn;
+    if (!this.#turn) return;
+    const ended = new AbortController();
+    const patience = delay(this.#patience, undefined, { ref: false, signal: ended.signal }).catch(() => undefined);
+    await Promise.race([this.#turn, patience]);
+    ended.abort();
   }
 
-  /** To be told of each row. */
+  /** To be told of each row that is committed. */
   appended(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#looking = this.#look();
-    }, LOOK_EVERY).unref();
+    this.#more = true;
+    this.#watching ??= this.#watch();
   }
 
   /** Nothing more is begun; what has been is waited for. */
   async stop(): Promise<void> {
-    clearTimeout(this.#timer);
-    await this.#looking;
+    this.#ending.abort();
+    await this.#watching;
+  }
+
+  async #watch(): Promise<void> {
+    const { signal } = this.#ending;
+    while (this.#more && !signal.aborted) {
+      this.#more = false;
+      await this.#look();
+      await delay(LOOK_EVERY, undefined, { ref: false, signal }).catch(() => undefined);
+    }
+    this.#watching = undefined;
   }
 
   async #look(): Promise<void> {
     const { db, enqueue } = this.#context;
     await this.#warning(async () => {
-      await inTransaction(db, (tx) => enqueue(tx, "likes.roll_up", {}));
+      // Whoever finds one that waits has committed before it is taken, so it takes these rows too.
+      await inTransaction(db, (tx) =>
+        enqueue(tx, "likes.roll_up", {}, { delaySeconds: COLLECTS_FOR, unlessWaiting: true }),
+      );
       if ((await tellBacklog(db)) <= this.#bound) return;
       this.#turn = this.#warning(() => this.#takeTurn());
       await this.#turn;
     });
     this.#turn = undefined;
-    this.#timer = undefined;
   }
 
   async #takeTurn(): Promise<void> {
-    while ((await countLog(this.#context.db, this.#bound + 1)) > this.#bound) {
+    while (!this.#ending.signal.aborted && (await countLog(this.#context.db, this.#bound + 1)) > this.#bound) {
       if ((await rollUpSome(this.#context)) === 0) return;
     }
   }
 
-  /** No like fails by it: the clock enqueues the job too, and the next like looks again. */
+  /** Never rejects: the clock enqueues the job too, and the next like looks again. */
   async #warning(work: () => Promise<void>): Promise<void> {
     try {
       await work();

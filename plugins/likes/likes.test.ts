@@ -12,8 +12,11 @@ import { HttpError } from "../../src/http/errors.ts";
 import { createNotices } from "../../src/notices.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, silent } from "../../test/support/product/database.ts";
+import { openClient } from "../../test/support/product/jobs.ts";
 import { waitFor } from "../../test/support/server.ts";
+import { hotEngagement } from "../posts/index.ts";
 import { Backlog } from "./backlog.ts";
+import { eraseLikes } from "./erase.ts";
 import { forgetLikes } from "./forget.ts";
 import { Likes } from "./likes.ts";
 import { type RolledUp, rollUp, rollUpOf } from "./roll-up.ts";
@@ -233,7 +236,7 @@ t.test("whoever appends takes a turn when the log has grown too long", async (t)
   const [author = "", ...fans] = people;
   const id = newId();
   await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
-  const backlog = new Backlog(context, 1);
+  const backlog = new Backlog(context, { bound: 1 });
   t.teardown(() => backlog.stop());
   for (const fan of fans) await servers[0]?.like(fan, id);
   backlog.appended();
@@ -241,4 +244,92 @@ t.test("whoever appends takes a turn when the log has grown too long", async (t)
     (await sql<{ left: number }>`SELECT count(*)::int AS left FROM like_log`.execute(db)).rows[0]?.left;
   await waitFor(async () => (await left()) === 0, "the log to be rolled up");
   t.strictSame(await likeCounts(db, [id]), new Map([[id, fans.length]]));
+});
+
+t.test("all likes of an account go with it, in several transactions", async (t) => {
+  await sql`TRUNCATE likes, like_log, like_counts, told`.execute(db);
+  const [author = "", goes = "", stays = ""] = people;
+  const MANY = 1_100;
+  const posts = Array.from({ length: MANY }, () => newId());
+  await sql`
+    INSERT INTO posts (id, user_id, status, published_at)
+    SELECT id, ${author}, 'published', now() FROM unnest(${posts}::uuid[]) AS made (id)`.execute(db);
+  for (const who of [goes, stays]) {
+    await sql`INSERT INTO likes (user_id, post_id) SELECT ${who}, unnest(${posts}::uuid[])`.execute(db);
+  }
+  await sql`INSERT INTO like_counts (post_id, like_count) SELECT unnest(${posts}::uuid[]), 2`.execute(db);
+  await eraseLikes(context, goes, never);
+  const { rows } = await sql`SELECT user_id, count(*)::int AS likes FROM likes GROUP BY user_id`.execute(db);
+  t.strictSame(rows, [{ user_id: stays, likes: MANY }]);
+  t.strictSame(new Set((await likeCounts(db, posts)).values()), new Set([1]));
+});
+
+t.test("one's own like is in the next feed, also where counts were being read when it was made", async (t) => {
+  const [author = "", fan = ""] = people;
+  const id = newId();
+  await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { promise: answered, resolve: answers } = Promise.withResolvers<void>();
+  // Answers of Postgres on their way.
+  const slow = db.withPlugin({
+    transformQuery: ({ node }) => node,
+    async transformResult({ result }) {
+      answers();
+      await held;
+      return result;
+    },
+  });
+  const { notices } = createNotices();
+  const feed = hotEngagement({ db: slow, notices });
+  const likes = async () => (await feed.of(fan, [id])).get(id)?.like_count;
+  const before = likes();
+  await answered;
+  const server = new Likes({ ...context, notices });
+  t.teardown(() => server.stop());
+  await server.like(fan, id);
+  go();
+  t.equal(await before, 0);
+  t.equal(await likes(), 1);
+});
+
+t.test("no like waits for long for a roll-up that hangs, or fails by one that fails", async (t) => {
+  await sql`TRUNCATE likes, like_log, like_counts, told`.execute(db);
+  const [author = "", ...fans] = people;
+  const id = newId();
+  await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
+  for (const fan of fans) await servers[0]?.like(fan, id);
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: begins } = Promise.withResolvers<void>();
+  const hangs = (async () => {
+    begins();
+    await held;
+    throw new Error("no luck");
+  }) as Emit;
+  const backlog = new Backlog({ ...context, emit: hangs }, { bound: 1, patience: 20 });
+  backlog.appended();
+  await begun;
+  await backlog.room();
+  go();
+  await t.resolves(backlog.stop());
+  await t.resolves(backlog.room());
+  t.strictSame(await likeCounts(db, [id]), new Map([[id, fans.length]]), "nothing is lost");
+});
+
+t.test("however many servers append, one roll-up waits", async (t) => {
+  const { enqueue } = await openClient(t, database.url);
+  const append = async () => {
+    const backlogs = contexts.map((context) => new Backlog({ ...context, enqueue }));
+    for (const backlog of backlogs) backlog.appended();
+    await Promise.all(backlogs.map((backlog) => backlog.stop()));
+  };
+  const states = async () =>
+    (
+      await sql<{ state: string }>`
+        SELECT state::text FROM pgboss.job WHERE name = 'likes.roll_up' ORDER BY state`.execute(db)
+    ).rows.map(({ state }) => state);
+  for (let times = 0; times < 2; times++) await append();
+  t.strictSame(await states(), ["created"]);
+  await sql`UPDATE pgboss.job SET state = 'active' WHERE name = 'likes.roll_up'`.execute(db);
+  for (let times = 0; times < 2; times++) await append();
+  t.strictSame(await states(), ["active", "created"], "what is being done may have begun before");
 });

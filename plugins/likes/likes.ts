@@ -3,10 +3,10 @@ import type { Context } from "../../src/context.ts";
 import { coalesce } from "../../src/db/coalesce.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import { withAnswer } from "../../src/http/idempotency.ts";
-import { hotEngagement, postNotFound } from "../posts/index.ts";
+import { hotEngagement, postNotFound, requirePublished } from "../posts/index.ts";
 import { Backlog } from "./backlog.ts";
 import { likesDuplicate, likesTotal } from "./metrics.ts";
-import { deleteLike, insertLike, likeCounts } from "./store.ts";
+import { type Changed, deleteLike, insertLike, likeCounts } from "./store.ts";
 
 export interface LikeAnswer {
   success: true;
@@ -33,7 +33,7 @@ export class Likes {
     this.#counts = coalesce((ids) => likeCounts(context.db, ids), { batch: BATCH });
   }
 
-  /** Idempotent. @throws 404 for a post that is not there or not for the viewer's eyes. */
+  /** Idempotent. @throws 404 for a post that is not there or not for the viewer's eyes, 409 for one's own before it is published. */
   async like(viewerId: string, postId: string): Promise<LikeAnswer> {
     const answer = await this.#change(postId, (db, id) => insertLike(db, viewerId, id));
     if (answer.idempotent) likesDuplicate.inc();
@@ -41,7 +41,7 @@ export class Likes {
     return answer;
   }
 
-  /** Idempotent. @throws 404 as above. */
+  /** Idempotent. @throws 404 and 409 as above. */
   async unlike(viewerId: string, postId: string): Promise<LikeAnswer> {
     const answer = await this.#change(postId, (db, id) => deleteLike(db, viewerId, id));
     if (!answer.idempotent) likesTotal.inc({ action: "unlike" });
@@ -52,13 +52,14 @@ export class Likes {
     await this.#backlog.stop();
   }
 
-  async #change(id: string, statement: (db: Db, postId: string) => Promise<boolean | undefined>): Promise<LikeAnswer> {
-    if (!isUuid(id)) throw postNotFound({});
-    const postId = id.toLowerCase();
+  async #change(
+    postId: string,
+    statement: (db: Db, postId: string) => Promise<Changed | undefined>,
+  ): Promise<LikeAnswer> {
+    if (!isUuid(postId)) throw postNotFound({});
     await this.#backlog.room();
     const answer = await withAnswer<LikeAnswer>(this.#context.db, 200, async (db) => {
-      const changed = await statement(db, postId);
-      if (changed === undefined) throw postNotFound({});
+      const { changed } = requirePublished(await statement(db, postId));
       return { success: true, idempotent: !changed, like_count: await this.#count(db, postId) };
     });
     if (!answer.idempotent) {

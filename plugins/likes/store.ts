@@ -3,7 +3,7 @@ import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { USER_COLUMNS, type UserRow } from "../accounts/index.ts";
 import { mayBeListedFor, type Relationship, relationshipTo } from "../graph/index.ts";
-import { likeCountOf, seenPost } from "../posts/index.ts";
+import { likeCountOf, type SeenPost, seenPost } from "../posts/index.ts";
 
 export interface LikesTable {
   user_id: string;
@@ -35,29 +35,32 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
+/** What a statement tells of the post that it was about, and whether it changed anything. */
+export type Changed = Pick<SeenPost, "published"> & { changed: boolean };
+
 /**
- * Likes the post, in one statement of its own: who waits for the same row waits for one commit and no more, and a post
+ * Likes the post if it is published, in one statement of its own: who waits for the same row waits for one commit and no more, and a post
  * that everybody likes has no row that they all change. The log is written exactly if the row was made.
- * @returns whether it is new; undefined where there is no such post for the viewer.
+ * @returns undefined where there is no such post for the viewer.
  */
-export async function insertLike(db: Db, viewerId: string, postId: string): Promise<boolean | undefined> {
-  const { rows } = await sql<{ made: boolean }>`
+export async function insertLike(db: Db, viewerId: string, postId: string): Promise<Changed | undefined> {
+  const { rows } = await sql<Changed>`
     WITH post AS (${seenPost(viewerId, postId)}),
     made AS (
-      INSERT INTO likes (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post
+      INSERT INTO likes (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post WHERE published
       ON CONFLICT DO NOTHING RETURNING created_at
     ),
     logged AS (
       INSERT INTO like_log (post_id, author_id, user_id, delta, created_at)
       SELECT id, author_id, ${viewerId}::uuid, 1, created_at FROM post, made
     )
-    SELECT EXISTS (SELECT FROM made) AS made FROM post`.execute(db);
-  return rows[0]?.made;
+    SELECT published, EXISTS (SELECT FROM made) AS changed FROM post`.execute(db);
+  return rows[0];
 }
 
-/** @returns whether there was a like; undefined where there is no such post for the viewer. */
-export async function deleteLike(db: Db, viewerId: string, postId: string): Promise<boolean | undefined> {
-  const { rows } = await sql<{ gone: boolean }>`
+/** @returns undefined where there is no such post for the viewer. */
+export async function deleteLike(db: Db, viewerId: string, postId: string): Promise<Changed | undefined> {
+  const { rows } = await sql<Changed>`
     WITH post AS (${seenPost(viewerId, postId)}),
     gone AS (
       DELETE FROM likes USING post WHERE likes.user_id = ${viewerId}::uuid AND likes.post_id = post.id
@@ -67,8 +70,8 @@ export async function deleteLike(db: Db, viewerId: string, postId: string): Prom
       INSERT INTO like_log (post_id, author_id, user_id, delta)
       SELECT id, author_id, ${viewerId}::uuid, -1 FROM post, gone
     )
-    SELECT EXISTS (SELECT FROM gone) AS gone FROM post`.execute(db);
-  return rows[0]?.gone;
+    SELECT published, EXISTS (SELECT FROM gone) AS changed FROM post`.execute(db);
+  return rows[0];
 }
 
 /** The likes of each of these posts, those that are not rolled up included. */
@@ -80,21 +83,45 @@ export async function likeCounts(db: Db, postIds: readonly string[]): Promise<Ma
 
 export type Liker = UserRow & { relationship: Relationship; liked_at: Date };
 
+/** Likes that one page looks at: where one is not shown that many people in a row, the next page goes on behind them. */
+export const LOOKED_AT = 500;
+
+/** Who likes a post, by the end of a page. */
+export interface LikerPage {
+  rows: Liker[];
+  /** Where to go on though there are not as many rows as asked for. */
+  next: Position | null;
+}
+
 /** One page of those who like a post, latest first, of those whom the viewer may be shown. */
 export async function listLikers(
   db: Db,
   viewerId: string,
   options: { postId: string; limit: number; after: Position | null },
-): Promise<Liker[]> {
+): Promise<LikerPage> {
   const { postId, limit, after } = options;
-  const { rows } = await sql<Liker>`
-    SELECT ${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, likes.created_at AS liked_at,
-           ${relationshipTo(viewerId)} AS relationship
-    FROM likes JOIN users ON users.id = likes.user_id
-    WHERE likes.post_id = ${postId}::uuid AND ${mayBeListedFor(viewerId)}
-      ${after ? sql`AND (likes.created_at, likes.user_id) < (${after.at}, ${after.id}::uuid)` : sql``}
-    ORDER BY likes.created_at DESC, likes.user_id DESC LIMIT ${limit}`.execute(db);
-  return rows;
+  const entries = sql`likes WHERE post_id = ${postId}::uuid
+    ${after ? sql`AND (created_at, user_id) < (${after.at}, ${after.id}::uuid)` : sql``}`;
+  const latest = sql`ORDER BY created_at DESC, user_id DESC`;
+  const { rows } = await sql<(Liker | { id: null }) & { next_at: Date | null; next_id: string | null }>`
+    WITH page AS MATERIALIZED (
+      SELECT ${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, entries.created_at AS liked_at,
+        ${relationshipTo(viewerId)} AS relationship
+      FROM (SELECT user_id, created_at FROM ${entries} ${latest} LIMIT ${LOOKED_AT}) AS entries
+      JOIN users ON users.id = entries.user_id WHERE ${mayBeListedFor(viewerId)}
+      ORDER BY entries.created_at DESC, entries.user_id DESC LIMIT ${limit}
+    )
+    SELECT page.*, rest.created_at AS next_at, rest.user_id AS next_id
+    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
+      SELECT created_at, user_id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
+      ${latest} OFFSET ${LOOKED_AT - 1} LIMIT 1
+    ) AS rest ON true
+    ORDER BY page.liked_at DESC, page.id DESC`.execute(db);
+  const { next_at = null, next_id = null } = rows[0] ?? {};
+  return {
+    rows: rows.filter((row) => row.id !== null),
+    next: next_at && next_id ? { at: next_at, id: next_id } : null,
+  };
 }
 
 /** How many rows the log has; it stops counting at `most`. */
@@ -123,7 +150,7 @@ export async function likesOf(
 
 /** Takes some likes of an account back, as if it had done so itself. @returns how many. */
 export async function deleteSomeLikes(tx: Tx, userId: string, limit: number): Promise<number> {
-  const { numAffectedRows } = await sql`
+  const { rows } = await sql<{ deleted: number }>`
     WITH gone AS (
       DELETE FROM likes WHERE user_id = ${userId}::uuid AND post_id IN (
         SELECT post_id FROM likes WHERE user_id = ${userId}::uuid ORDER BY post_id LIMIT ${limit})
@@ -134,6 +161,6 @@ export async function deleteSomeLikes(tx: Tx, userId: string, limit: number): Pr
       INSERT INTO like_log (post_id, author_id, user_id, delta)
       SELECT posts.id, posts.user_id, ${userId}::uuid, -1 FROM gone JOIN posts ON posts.id = gone.post_id
     )
-    SELECT post_id FROM gone`.execute(tx);
-  return Number(numAffectedRows ?? 0n);
+    SELECT count(*)::int AS deleted FROM gone`.execute(tx);
+  return rows[0]?.deleted ?? 0;
 }

@@ -17,6 +17,7 @@ declare module "fastify" {
 export interface Wanted {
   limit: Limit;
   name: LogName;
+  /** With 0 nothing is taken, and answers only tell how the limit stands. */
   amount: number;
 }
 
@@ -42,10 +43,7 @@ export class Desk {
    */
   async admit(request: FastifyRequest, reply: FastifyReply, wanted: readonly Wanted[]): Promise<void> {
     const held = await Promise.all(
-      wanted.map(async (one): Promise<Held> => {
-        const { limit, name, amount } = one;
-        return { ...one, place: await this.#placesOf(limit).take(name, limit.rule, amount) };
-      }),
+      wanted.map(async (one): Promise<Held> => ({ ...one, place: await this.#placeOf(one) })),
     );
     const refused = held.filter(({ place }) => !place.taken);
     const longest = refused.toSorted((one, other) => other.place.wait - one.place.wait)[0];
@@ -76,14 +74,19 @@ export class Desk {
   }
 
   /** Says how a limit stands, where nothing is taken of it. */
-  async tell(reply: FastifyReply, { limit, name }: Wanted): Promise<void> {
+  async tell(reply: FastifyReply, { limit, name }: Pick<Wanted, "limit" | "name">): Promise<void> {
     tellStanding(reply, limit, await this.#opened().look(name, limit.rule));
   }
 
-  #placesOf({ guesses }: Limit): Pick<Limiter, "take"> {
-    if (!guesses) return this.#opened();
-    this.#turns ??= new Turns(this.#opened());
-    return this.#turns;
+  async #placeOf({ limit: { guesses, rule }, name, amount }: Wanted): Promise<Place> {
+    const limiter = this.#opened();
+    if (amount === 0) {
+      const standing = await limiter.look(name, rule);
+      return { taken: true, wait: 0, standing, giveBack: async () => standing };
+    }
+    if (!guesses) return limiter.take(name, rule, amount);
+    this.#turns ??= new Turns(limiter);
+    return this.#turns.take(name, rule, amount);
   }
 
   #opened(): Limiter {

@@ -4,8 +4,9 @@ import { bodyTooLarge } from "../../src/http/errors.ts";
 import type { App, LimitName } from "../../src/http/types.ts";
 import { Desk, type Wanted } from "./desk.ts";
 import { openLimiter } from "./limiter.ts";
-import { type Limit, limitOf } from "./limits.ts";
+import { accountLoginLimit, type Limit, limitOf } from "./limits.ts";
 import { loginGuard } from "./logins.ts";
+import { placeKeeper } from "./places.ts";
 import { isOwnMachine, subjectOfAddress } from "./subjects.ts";
 
 /** Of each context, for there are two scopes of routes. */
@@ -16,11 +17,15 @@ export async function guardRoutes(scope: App, context: Context): Promise<void> {
   const desk = desks.get(context) ?? new Desk(() => openLimiter(context));
   desks.set(context, desk);
   scope.decorateRequest("places", null);
+  if (context.config.limits.enabled) scope.addHook("onRequest", placeKeeper(context));
   scope.addHook("onRoute", (route) => {
     const names = namesOf(route);
     const limits = names.flatMap((name) => limitOf(context.config, name) ?? []);
-    if (limits.length === 0) return;
-    addHooks(route, names.includes("login") ? loginGuard(context, desk) : { onRequest: admitting(desk, limits) }, desk);
+    // Of wrong passwords there is a limit by name too, which may be the only one.
+    const isLogin = names.includes("login");
+    if (limits.length === 0 && !(isLogin && accountLoginLimit(context.config))) return;
+    const guard = isLogin ? loginGuard(context, desk) : { onRequest: admitting(desk, limits) };
+    addHooks(route, guard, answering(desk, limits));
   });
 }
 
@@ -29,16 +34,22 @@ type Hook = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 /** They come behind the hooks of the scope: by then it is known who asks, and whether for a repeat. */
 function addHooks(
   route: RouteOptions,
-  { onRequest, preHandler, onSend }: { onRequest?: Hook; preHandler?: Hook; onSend?: Hook },
-  desk: Desk,
+  { onRequest, preHandler }: { onRequest?: Hook; preHandler?: Hook },
+  onSend: Hook,
 ): void {
   if (onRequest) route.onRequest = [...[route.onRequest ?? []].flat(), onRequest];
   if (preHandler) route.preHandler = [...[route.preHandler ?? []].flat(), preHandler];
-  const settle: Hook = async (request, reply) => {
+  route.onSend = [...[route.onSend ?? []].flat(), onSend];
+}
+
+function answering(desk: Desk, limits: readonly Limit[]): Hook {
+  return async (request, reply) => {
     await desk.settle(request, reply);
-    await onSend?.(request, reply);
+    // Refused before any place was asked for, as a body that is none.
+    if (reply.hasHeader("x-ratelimit-limit")) return;
+    const told = limits.flatMap((limit) => nameOf(request, limit) ?? [])[0];
+    if (told) await desk.tell(reply, told);
   };
-  route.onSend = [...[route.onSend ?? []].flat(), settle];
 }
 
 function namesOf({ config }: RouteOptions): readonly LimitName[] {
@@ -48,24 +59,31 @@ function namesOf({ config }: RouteOptions): readonly LimitName[] {
 function admitting(desk: Desk, limits: readonly Limit[]): Hook {
   return async (request, reply) => {
     const wanted = limits.flatMap((limit) => wantedBy(request, limit) ?? []);
-    const [first] = wanted;
-    if (first === undefined) return;
-    // A repeat of an answer does nothing again.
-    if (request.idempotency?.replays) await desk.tell(reply, first);
-    else await desk.admit(request, reply, wanted);
+    if (wanted.length > 0) await desk.admit(request, reply, wanted);
   };
 }
 
 function wantedBy(request: FastifyRequest, limit: Limit): Wanted | null {
-  const subject = subjectOf(request, limit);
-  if (subject === null) return null;
-  const amount = limit.unit === "byte" ? bytesOf(request, limit) : 1;
-  return { limit, amount, name: { limit: limit.name, subject } };
+  const named = nameOf(request, limit);
+  return named && { ...named, amount: amountOf(request, limit) };
 }
 
-function subjectOf({ viewer, ip }: FastifyRequest, { by }: Limit): string | null {
+/** Null where it does not hold, or is not known yet for whom it does. */
+function nameOf(request: FastifyRequest, limit: Limit): Pick<Wanted, "limit" | "name"> | null {
+  const subject = subjectOf(request, limit);
+  return subject === null ? null : { limit, name: { limit: limit.name, subject } };
+}
+
+/** A repeat of an answer does nothing again; but its body is read, to see whether it is the same. */
+function amountOf(request: FastifyRequest, limit: Limit): number {
+  if (limit.unit === "byte") return bytesOf(request, limit);
+  return request.idempotency?.replays ? 0 : 1;
+}
+
+function subjectOf({ viewer, ip, routeOptions }: FastifyRequest, { by }: Limit): string | null {
   if (by === "address, but the machine's own" && isOwnMachine(ip)) return null;
-  if (viewer === null || by.startsWith("address")) return subjectOfAddress(ip);
+  if (by.startsWith("address")) return subjectOfAddress(ip);
+  if (viewer === null) return routeOptions.config.public ? subjectOfAddress(ip) : null;
   return by === "session" ? viewer.session_id : viewer.id;
 }
 

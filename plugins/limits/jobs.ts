@@ -21,8 +21,8 @@ export const sweepJob = defineJob<Context, "limits.sweep">({
   async open({ db }) {
     const { forgetUnused } = await import("./store.ts");
     return {
-      async handle(_data, { log }) {
-        const addresses = await forgetUnused(db, KEPT_FOR);
+      async handle(_data, { log, signal }) {
+        const addresses = await forgetUnused(db, KEPT_FOR, signal);
         log.info({ addresses }, "addresses of sign-ins swept");
       },
     };

@@ -1,8 +1,11 @@
 import { LRUCache } from "lru-cache";
+import type { Logger } from "pino";
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import type { LimitName } from "../../src/http/types.ts";
+import { oncePer } from "../../src/log.ts";
 import { type RedisStore, RedisUnavailableError } from "../../src/redis/redis.ts";
+import type { Script } from "../../src/redis/scripts.ts";
 import { Log, type Outcome, type Rule, type Standing } from "./log.ts";
 import { FORGET, GIVE_BACK, LOOK, TAKE } from "./scripts.ts";
 
@@ -34,7 +37,7 @@ export interface ShownStanding {
   resetAt: number;
 }
 
-/** Where places are taken and given back. */
+/** Where places are taken and given back. None of it fails: where Redis does, it is done in this process. */
 export interface Limiter {
   take(name: LogName, rule: Rule, amount: number): Promise<Place>;
   look(name: LogName, rule: Rule): Promise<ShownStanding>;
@@ -45,107 +48,210 @@ export interface Limiter {
 /** Entries of 16 bytes that logs in process may have in all, each log counting for ten more. */
 const MOST_ENTRIES = 2_000_000;
 const LOG_COST = 10;
+/** Places that are to be given back when Redis answers again; more of them count until their window has passed. */
+const MOST_OWED = 10_000;
 
 /**
  * In this process alone, by a clock that nobody sets. Logs that are not asked for are forgotten when there are too many.
  */
 export class ProcessLimiter implements Limiter {
-  readonly #logs = new LRUCache<string, Log>({ maxSize: MOST_ENTRIES, sizeCalculation: costOf });
+  readonly #logs: LRUCache<string, Log>;
   readonly #clock: () => number;
 
   /** @param clock microseconds; it may begin anywhere, and never goes back. */
-  constructor(clock: () => number = () => Math.floor(performance.now() * 1_000)) {
+  constructor({ clock = microseconds, mostEntries = MOST_ENTRIES } = {}) {
     this.#clock = clock;
+    this.#logs = new LRUCache({ maxSize: mostEntries, sizeCalculation: (log) => log.entries + LOG_COST });
   }
 
   async take(name: LogName, rule: Rule, amount: number): Promise<Place> {
-    const log = this.#logs.get(keyOf(name)) ?? new Log();
-    const { taken, at, wait, ...standing } = log.take(this.#clock(), rule, amount);
-    this.#logs.set(keyOf(name), log);
+    const { taken, at, wait, ...standing } = this.takeNow(name, rule, amount);
     const giveBack = async (freed: number) => shown(this.giveBack(name, rule, at, freed), Date.now());
     return { taken, wait: wait / 1_000, standing: shown(standing, Date.now()), giveBack };
   }
 
   async look(name: LogName, rule: Rule): Promise<ShownStanding> {
-    const standing = this.#logs.get(keyOf(name))?.look(this.#clock(), rule);
-    return shown(standing ?? { now: 0, used: 0, next: 0 }, Date.now());
+    return shown(this.standing(name, rule), Date.now());
   }
 
   forgetHere(name: LogName): void {
     this.#logs.delete(keyOf(name));
   }
 
-  /** Keeps what Redis let in, for when it does not answer. @returns by which it is given back. */
+  takeNow(name: LogName, rule: Rule, amount: number): Outcome {
+    return this.#with(name, (log) => log.take(this.#clock(), rule, amount));
+  }
+
+  standing(name: LogName, rule: Rule): Standing {
+    return this.#with(name, (log) => log.look(this.#clock(), rule));
+  }
+
+  /** Microseconds until `amount` more fits; 0 if it does. */
+  wait(name: LogName, rule: Rule, amount: number): number {
+    return this.#with(name, (log) => log.wait(this.#clock(), rule, amount));
+  }
+
+  /** Keeps what was let in elsewhere. @returns by which it is given back. */
   add(name: LogName, rule: Rule, amount: number): number {
-    const log = this.#logs.get(keyOf(name)) ?? new Log();
-    const at = log.add(this.#clock(), rule, amount);
-    this.#logs.set(keyOf(name), log);
-    return at;
+    return this.#with(name, (log) => log.add(this.#clock(), rule, amount));
   }
 
   giveBack(name: LogName, rule: Rule, at: number, amount: number): Standing {
-    const log = this.#logs.get(keyOf(name)) ?? new Log();
-    return log.giveBack(this.#clock(), rule, at, amount);
+    return this.#with(name, (log) => log.giveBack(this.#clock(), rule, at, amount));
+  }
+
+  #with<Result>(name: LogName, work: (log: Log) => Result): Result {
+    const key = keyOf(name);
+    const kept = this.#logs.get(key);
+    const log = kept ?? new Log();
+    const before = kept?.entries ?? 0;
+    const result = work(log);
+    if (log.entries !== before) {
+      // What is set again the cache takes to be as large as ever.
+      this.#logs.delete(key);
+      if (log.entries > 0) this.#logs.set(key, log);
+    }
+    return result;
   }
 }
 
 /**
- * In Redis, for all servers together. While it does not answer each server goes by what it let in itself; when it comes
- * back what its log holds counts, and a FLUSHALL forgets that.
+ * In Redis, for all servers together. While it does not answer each server goes by what it let in itself; what it lets in
+ * then no log of Redis holds, so it counts beside that when Redis is back: of one server's no window ever holds more than
+ * the limit. What Redis' log holds counts then, and a FLUSHALL forgets that.
  */
 export class SharedLimiter implements Limiter {
-  readonly #redis: RedisStore;
+  readonly #redis: Scripts;
+  readonly #complain: (error: unknown) => void;
+  /** All that this process let in. */
   readonly #own = new ProcessLimiter();
+  /** That of it which Redis does not know of. */
+  readonly #unknown = new ProcessLimiter();
+  /** Gives back what could not be given back. */
+  readonly #owed: (() => Promise<Answer | null>)[] = [];
+  #paying = false;
 
-  constructor(redis: RedisStore) {
+  constructor(redis: Scripts, log: Pick<Logger, "warn">) {
     this.#redis = redis;
+    this.#complain = oncePer(10_000, (error) =>
+      log.warn({ err: error }, "Redis refuses to keep limits; until it does each server keeps them for itself"),
+    );
   }
 
   async take(name: LogName, rule: Rule, amount: number): Promise<Place> {
-    const answer = await this.#run(TAKE, name, rule, [rule.most, amount]);
-    if (answer === null) return this.#own.take(name, rule, amount);
-    const [now, used, next, at = 0, wait = 0] = answer;
-    const taken = at > 0;
-    const ownAt = taken ? this.#own.add(name, rule, amount) : 0;
-    const giveBack = async (freed: number) => {
-      const own = this.#own.giveBack(name, rule, ownAt, freed);
-      const left = await this.#run(GIVE_BACK, name, rule, [at, freed]);
-      if (left === null) return shown(own, Date.now());
-      return shown({ now: left[0], used: left[1], next: left[2] }, left[0] / 1_000);
-    };
-    return { taken, wait: wait / 1_000, standing: shown({ now, used, next }, now / 1_000), giveBack };
+    for (;;) {
+      const most = rule.most - this.#unknown.standing(name, rule).used;
+      const answer = await this.#run(TAKE, name, rule, [most, amount]);
+      if (answer === null) return this.#takeHere(name, rule, amount);
+      const [now, used, next, at = 0, wait = 0] = answer;
+      const standing = this.#together(name, rule, { now, used, next });
+      if (at === 0) {
+        // It fits when either log has become shorter by enough; the other does not become longer by that.
+        const here = this.#unknown.wait(name, { ...rule, most: rule.most - used }, amount);
+        return { taken: false, wait: Math.min(wait, here || wait) / 1_000, standing, giveBack: async () => standing };
+      }
+      // Others were let in here meanwhile, for whom Redis did not answer.
+      if (used + this.#unknown.standing(name, rule).used > rule.most) {
+        await this.#giveBack(name, rule, at, amount);
+        continue;
+      }
+      const ownAt = this.#own.add(name, rule, amount);
+      const giveBack = async (freed: number) => {
+        const own = this.#own.giveBack(name, rule, ownAt, freed);
+        const left = await this.#giveBack(name, rule, at, freed);
+        if (left === null) return shown(own, Date.now());
+        return this.#together(name, rule, { now: left[0], used: left[1], next: left[2] });
+      };
+      return { taken: true, wait: 0, standing, giveBack };
+    }
   }
 
   async look(name: LogName, rule: Rule): Promise<ShownStanding> {
     const answer = await this.#run(LOOK, name, rule, []);
     if (answer === null) return this.#own.look(name, rule);
     const [now, used, next] = answer;
-    return shown({ now, used, next }, now / 1_000);
+    return this.#together(name, rule, { now, used, next });
   }
 
   forgetHere(name: LogName): void {
     this.#own.forgetHere(name);
+    this.#unknown.forgetHere(name);
   }
 
-  /** Null while Redis does not answer. */
-  async #run(script: typeof TAKE, name: LogName, { window, slot }: Rule, args: readonly number[]) {
+  /** Null while Redis does not answer; it is done when it does again. */
+  async #giveBack(name: LogName, rule: Rule, at: number, amount: number): Promise<Answer | null> {
+    const left = await this.#run(GIVE_BACK, name, rule, [at, amount]);
+    // It may have been done. Twice has no effect where each place is kept by itself; of a slot it would free what others
+    // took, so that stays taken until the window has passed.
+    if (left === null && rule.slot === 1 && this.#owed.length < MOST_OWED) {
+      this.#owed.push(() => this.#giveBack(name, rule, at, amount));
+    }
+    return left;
+  }
+
+  async #payOwed(): Promise<void> {
+    if (this.#paying) return;
+    this.#paying = true;
+    for (let give = this.#owed.shift(); give; give = this.#owed.shift()) if ((await give()) === null) break;
+    this.#paying = false;
+  }
+
+  #takeHere(name: LogName, rule: Rule, amount: number): Place {
+    const { taken, at, wait, ...standing } = this.#own.takeNow(name, rule, amount);
+    const unknownAt = taken ? this.#unknown.add(name, rule, amount) : 0;
+    const giveBack = async (freed: number) => {
+      this.#unknown.giveBack(name, rule, unknownAt, freed);
+      return shown(this.#own.giveBack(name, rule, at, freed), Date.now());
+    };
+    return { taken, wait: wait / 1_000, standing: shown(standing, Date.now()), giveBack };
+  }
+
+  /** What Redis knows of and what it does not. */
+  #together(name: LogName, rule: Rule, { now, used, next }: Standing): ShownStanding {
+    const here = this.#unknown.standing(name, rule);
+    const soonest = Math.min(...[next, here.next].filter((time) => time > 0));
+    return shown({ now, used: used + here.used, next: Number.isFinite(soonest) ? soonest : 0 }, now / 1_000);
+  }
+
+  /** Null while Redis does not answer, or refuses. */
+  async #run(script: Script, name: LogName, rule: Rule, args: readonly number[]): Promise<Answer | null> {
     try {
-      return (await this.#redis.run(script, [redisKey(this.#redis, name)], [window, slot, ...args])) as [
-        number,
-        number,
-        number,
-        ...number[],
-      ];
+      const answer = await ask(this.#redis, script, name, rule, args);
+      if (this.#owed.length > 0) void this.#payOwed();
+      return answer;
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return null;
-      throw error;
+      // Of an outage others tell. Who may not use its scripts, say, must not fail what is only limited by them.
+      if (!(error instanceof RedisUnavailableError)) this.#complain(error);
+      return null;
     }
   }
 }
 
+/** What is asked of Redis. */
+type Scripts = Pick<RedisStore, "key" | "run">;
+
+/** now, used, next, and what the script adds. */
+type Answer = [now: number, used: number, next: number, ...number[]];
+
+async function ask(
+  redis: Scripts,
+  script: Script,
+  name: LogName,
+  { window, slot }: Rule,
+  args: readonly number[],
+): Promise<Answer> {
+  return (await redis.run(script, [redisKey(redis, name)], [window, slot, ...args])) as Answer;
+}
+
+/** How a limit stands for all servers. @throws RedisUnavailableError */
+export async function lookInRedis(redis: Scripts, name: LogName, rule: Rule): Promise<ShownStanding> {
+  const [now, used, next] = await ask(redis, LOOK, name, rule, []);
+  return shown({ now, used, next }, now / 1_000);
+}
+
 /** The limits of a process: in Redis where one is configured. */
-export function openLimiter({ redis, notices }: Pick<Context, "redis" | "notices">): Limiter {
-  const limiter = redis === null ? new ProcessLimiter() : new SharedLimiter(redis);
+export function openLimiter({ redis, notices, log }: Pick<Context, "redis" | "notices" | "log">): Limiter {
+  const limiter = redis === null ? new ProcessLimiter() : new SharedLimiter(redis, log);
   notices.on("limits.reset", (id) => {
     const [limit, subject] = id.split(" ") as [LogName["limit"], Subject];
     limiter.forgetHere({ limit, subject });
@@ -162,7 +268,7 @@ export async function resetLimit(
   await inTransaction(db, (tx) => notices.tell(tx, "limits.reset", `${name.limit} ${name.subject}`));
 }
 
-function redisKey(redis: RedisStore, { limit, subject }: LogName): string {
+function redisKey(redis: Scripts, { limit, subject }: LogName): string {
   return redis.key(`limit-${limit}`, subject);
 }
 
@@ -170,8 +276,8 @@ function keyOf({ limit, subject }: LogName): string {
   return `${limit} ${subject}`;
 }
 
-function costOf(log: Log): number {
-  return log.entries + LOG_COST;
+function microseconds(): number {
+  return Math.floor(performance.now() * 1_000);
 }
 
 /** @param wall unix time of the standing, in milliseconds. */

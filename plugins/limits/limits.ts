@@ -40,12 +40,18 @@ const KINDS: Readonly<Record<LimitName, Kind>> = {
   like: { setting: "like", by: "account", ...DONE },
   comment: { setting: "comment", by: "account", ...DONE },
   search: { setting: "search", by: "account", ...DONE },
-  registration: { setting: "registration", by: "address, but the machine's own", ...DONE },
+  registration: {
+    setting: "registration",
+    by: "address, but the machine's own",
+    ...DONE,
+    // That a name or an email is taken is told as often as accounts are made, or all emails could be tried.
+    freed: (status, request, amount) => (status === 409 ? 0 : DONE.freed(status, request, amount)),
+  },
   recovery: { setting: "recovery", by: "address, but the machine's own", ...DONE },
   // That by (account, address) is a part of it: both are as many in the same time, and each that counts there counts here.
   login: { setting: "login", by: "address", ...guesses(401) },
   // Not by account: whoever has stolen a session could then keep the owner from changing the password.
-  password: { setting: "login", by: "session", ...guesses(403) },
+  password: { setting: "password", by: "session", ...guesses(403) },
   upload: {
     setting: "upload",
     by: "account",
@@ -66,9 +72,9 @@ export function limitOf(config: Config, name: LimitName): Limit | null {
 
 /** Of wrong passwords for one name, from where its owner has never been; null where it is switched off. */
 export function accountLoginLimit(config: Config): Limit | null {
-  const login = limitOf(config, "login");
-  const given = config.limits.login_account;
-  return login && given.most > 0 ? { ...login, name: "login_account", rule: ruleOf(given) } : null;
+  const { enabled, login_account: given } = config.limits;
+  const { setting, ...kind } = KINDS.login;
+  return enabled && given.most > 0 ? { ...kind, name: "login_account", rule: ruleOf(given) } : null;
 }
 
 export const LIMIT_NAMES = Object.keys(KINDS) as LimitName[];

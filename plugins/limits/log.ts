@@ -82,6 +82,12 @@ export class Log {
     return this.#standing(now, rule);
   }
 
+  /** Until `amount` more fits; 0 if it does. */
+  wait(now: number, rule: Rule, amount: number): number {
+    this.#forget(now, rule);
+    return this.used + amount <= rule.most ? 0 : this.#untilFree(now, rule, amount);
+  }
+
   look(now: number, rule: Rule): Standing {
     this.#forget(now, rule);
     return this.#standing(now, rule);

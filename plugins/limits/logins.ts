@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../src/context.ts";
-import type { Desk, Wanted } from "./desk.ts";
+import type { Desk } from "./desk.ts";
 import { accountLoginLimit, limitOf } from "./limits.ts";
 import { isKnownPlace } from "./store.ts";
 import { placeOf, subjectOfAddress, subjectOfLogin } from "./subjects.ts";
@@ -17,23 +17,16 @@ export function loginGuard(context: Context, desk: Desk) {
   const { config, db } = context;
   const byAddress = limitOf(config, "login");
   const byName = accountLoginLimit(config);
-  if (byAddress === null) return {};
-  const ofAddress = ({ ip }: FastifyRequest): Wanted => ({
-    limit: byAddress,
-    name: { limit: byAddress.name, subject: subjectOfAddress(ip) },
-    amount: 1,
-  });
   return {
     async preHandler(request: FastifyRequest, reply: FastifyReply): Promise<void> {
       const { login } = request.body as { login: string };
-      await desk.admit(request, reply, [ofAddress(request)]);
+      if (byAddress) {
+        const name = { limit: byAddress.name, subject: subjectOfAddress(request.ip) };
+        await desk.admit(request, reply, [{ limit: byAddress, name, amount: 1 }]);
+      }
       if (byName === null || (await isKnownPlace(db, login.trim(), placeOf(request.ip)))) return;
       const name = { limit: byName.name, subject: subjectOfLogin(login) };
       await desk.admit(request, reply, [{ limit: byName, name, amount: 1 }]);
-    },
-    async onSend(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-      // Refused before any place was asked for, as a body that is none.
-      if (!reply.hasHeader("x-ratelimit-limit")) await desk.tell(reply, ofAddress(request));
     },
   };
 }

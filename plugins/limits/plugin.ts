@@ -14,6 +14,8 @@ export const limits: Feature = {
   // What Redis has of an account is gone a day later by itself.
   erase: async ({ db }, userId) => (await import("./store.ts")).forgetPlaces(db, userId),
   on: {
+    // Whoever had the old one may have been at any of them.
+    "account.password_changed": async (tx, { user_id }) => (await import("./store.ts")).forgetOtherPlaces(tx, user_id),
     "account.owner_came": async (tx, { user_id, address }) => {
       const [{ rememberPlace }, { placeOf }] = await Promise.all([import("./store.ts"), import("./subjects.ts")]);
       await rememberPlace(tx, user_id, placeOf(address));

@@ -2,8 +2,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import t from "tap";
+import { RedisUnavailableError } from "../../src/redis/redis.ts";
+import { testDatabase } from "../../test/support/database.ts";
+import { silent } from "../../test/support/product/database.ts";
+import { openCaching } from "../../test/support/product/redis.ts";
+import { waitFor } from "../../test/support/server.ts";
 import { redisService } from "../../test/support/services.ts";
-import { ProcessLimiter } from "./limiter.ts";
+import { type Place, ProcessLimiter, SharedLimiter } from "./limiter.ts";
 import { Log, type Outcome, type Rule, ruleOf, type Standing } from "./log.ts";
 import { GIVE_BACK, LOOK, TAKE } from "./scripts.ts";
 
@@ -198,4 +203,97 @@ t.test("a process forgets the logs that nobody asks for, when there are too many
   for (let index = 0; index < 250_000; index++) await limiter.take(name(index), rule, 1);
   t.equal((await limiter.look(name(0), rule)).used, 0, "the first is forgotten");
   t.equal((await limiter.take(name(249_999), rule, 1)).taken, false, "the last is not");
+});
+
+t.test("a process counts how long its logs become", async (t) => {
+  let now = 0;
+  const limiter = new ProcessLimiter({ clock: () => now++, mostEntries: 20_000 });
+  const rule = ruleOf({ most: 1_000, window: 3_600_000 });
+  const name = (index: number) => ({ limit: "like", subject: `${index}` }) as const;
+  for (let index = 0; index < 30; index++) {
+    for (let time = 0; time < 1_000; time++) limiter.takeNow(name(index), rule, 1);
+  }
+  t.equal(limiter.standing(name(0), rule).used, 0, "the first is forgotten");
+  t.equal(limiter.standing(name(29), rule).used, 1_000, "the last is not");
+});
+
+t.test("Redis and its outages", async (t) => {
+  const service = await redisService(t);
+  if (!service) return;
+  const { redis } = await openCaching(t, (await testDatabase(t)).url, service);
+  const rule = ruleOf({ most: 5, window: 3_600_000 });
+  let names = 0;
+  const newName = () => ({ limit: "like", subject: `subject-${(16 + names++).toString(16)}` }) as const;
+  /** A server, whose Redis does not answer at will. */
+  const open = () => {
+    const state = { down: false, late: Promise.resolve() };
+    const run: typeof redis.run = async (...args) => {
+      if (state.down) throw new RedisUnavailableError("down");
+      const { late } = state;
+      const answer = await redis.run(...args);
+      await late;
+      return answer;
+    };
+    return { state, limiter: new SharedLimiter({ key: (kind, id) => redis.key(kind, id), run }, silent) };
+  };
+  const take = async (limiter: SharedLimiter, name: ReturnType<typeof newName>, times: number) => {
+    const places = [];
+    for (let time = 0; time < times; time++) places.push(await limiter.take(name, rule, 1));
+    return places;
+  };
+  const letIn = (places: readonly Place[]) => places.filter(({ taken }) => taken).length;
+
+  await t.test("one server lets in no more than it may, before, during and after", async (t) => {
+    const [{ state, limiter }, other] = [open(), open()];
+    const name = newName();
+    t.equal(letIn(await take(limiter, name, 3)), 3);
+    state.down = true;
+    const during = await take(limiter, name, 4);
+    t.same([letIn(during), during.at(-1)?.standing.used], [2, 5]);
+    state.down = false;
+    const [refused] = await take(limiter, name, 1);
+    t.same([refused?.taken, refused?.standing.used], [false, 5]);
+    t.ok(refused && refused.wait > 0 && refused.wait <= 3_600_000);
+    t.equal((await limiter.look(name, rule)).used, 5);
+    await during[0]?.giveBack(1);
+    t.equal(letIn(await take(limiter, name, 2)), 1, "what is given back is free");
+    t.equal(letIn(await take(other.limiter, name, 2)), 1, "another server knows only of what Redis knows");
+    limiter.forgetHere(name);
+    t.equal((await limiter.look(name, rule)).used, 5, "the one place of the outage is forgotten");
+  });
+
+  await t.test("nor in the moment in which it begins", async (t) => {
+    const { state, limiter } = open();
+    const name = newName();
+    await take(limiter, name, 4);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    state.late = promise;
+    const late = limiter.take(name, rule, 1);
+    state.down = true;
+    t.equal((await limiter.take(name, rule, 1)).taken, true);
+    state.down = false;
+    resolve();
+    t.equal((await late).taken, false);
+  });
+
+  await t.test("what is given back during an outage is free after it", async (t) => {
+    const [{ state, limiter }, other] = [open(), open()];
+    const name = newName();
+    const [place] = await take(limiter, name, 1);
+    state.down = true;
+    t.equal((await place?.giveBack(1))?.used, 0);
+    t.equal((await other.limiter.look(name, rule)).used, 1);
+    state.down = false;
+    await take(limiter, newName(), 1);
+    await waitFor(async () => (await other.limiter.look(name, rule)).used === 0, "the place to be free");
+  });
+
+  await t.test("a Redis that refuses is as one that is down", async (t) => {
+    const { limiter } = open();
+    const name = newName();
+    const client = new Redis(service.url);
+    t.teardown(() => client.disconnect());
+    await client.hset(redis.key("limit-like", name.subject), "what", "is this");
+    t.equal(letIn(await take(limiter, name, 6)), 5);
+  });
 });

@@ -2,6 +2,7 @@ import fresh from "fresh";
 import { Type } from "typebox";
 import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
+import { Id } from "../../src/http/ids.ts";
 import type { App } from "../../src/http/types.ts";
 import { readTicket } from "../tickets/index.ts";
 import { RENDITION_NAMES } from "./decoder/protocol.ts";
@@ -28,14 +29,13 @@ export async function mediaRoutes(app: App, context: Context): Promise<void> {
         description:
           "`:file` is thumbnail.webp, small.webp, medium.webp or large.webp. Ranges and If-None-Match work. Whoever may not see the picture now gets the 404 of one that is not there.",
         tags: ["Media"],
-        params: Type.Object({ medium: Type.String(), file: Type.String() }),
+        params: Type.Object({ medium: Id(), file: Type.String() }),
         querystring: Type.Object({ t: Type.Optional(Type.String({ description: TICKET })) }),
         response: { 200: WEBP, 206: WEBP, 302: Type.Null(), 304: Type.Null(), 416: Type.Null() },
       },
     },
     async (request, reply) => {
-      const { file } = request.params;
-      const medium = request.params.medium.toLowerCase();
+      const { medium, file } = request.params;
       const name = RENDITION_NAMES.find((rendition) => `${rendition}.webp` === file);
       if (!name || !isUuid(medium)) throw mediumNotFound({});
       const found = await renditionFor(db, await readTicket({ db }, request.query.t), medium, name);

@@ -53,9 +53,12 @@ const like = (post_id: string, author_id: string, people: readonly string[], at 
     posts: [{ post_id, author_id, liked: people.map((user_id) => ({ user_id, at })), unliked: [] }],
   });
 
-function commentBy(author_id: string, { post_id, post_author_id, created_at = new Date() }: CommentOn) {
-  const event = { comment_id: newId(), post_id, post_author_id, author_id, parent_id: null, parent_author_id: null };
-  return tell("comment.created", { ...event, created_at });
+/** @returns its id. */
+async function commentBy(author_id: string, { post_id, post_author_id, created_at = new Date() }: CommentOn) {
+  const comment_id = newId();
+  const event = { comment_id, post_id, post_author_id, author_id, parent_id: null, parent_author_id: null };
+  await tell("comment.created", { ...event, created_at });
+  return comment_id;
 }
 interface CommentOn {
   post_id: string;
@@ -134,6 +137,35 @@ t.test("more than one transaction folds, in one order", async (t) => {
   const [first] = await notificationsOf(context, author, ALL);
   t.equal(first?.actor_count, 1_300, "500 who stayed, of those who came again the first 500, and 300");
   t.ok((first?.updated_at.getTime() ?? 0) < Date.now() + 1_000, "it does not run ahead of the clock");
+});
+
+t.test("a notification stands where the latest of what is left puts it, whatever the clock says", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", ana = "", ben = ""] = await addPeople(3);
+  const [post_id, other] = [await addPost(author), await addPost(author)];
+  const on = { post_id, post_author_id: author };
+  const shown = async () =>
+    (await notificationsOf(context, author, ALL)).map(({ type, comment_id, actors, read }) => [
+      ...[type, comment_id, read],
+      actors.map(({ id }) => (id === ana ? "ana" : "ben")).join(),
+    ]);
+  const ago = (ms: number) => new Date(Date.now() - ms);
+  await commentBy(ana, { ...on, created_at: ago(4_000) });
+  const second = await commentBy(ben, { ...on, created_at: ago(3_000) });
+  await readNotifications(context, author, null);
+  // Told late, as likes are.
+  await like(other, author, [ben], ago(60_000));
+  const third = await commentBy(ana, { ...on, created_at: ago(2_000) });
+  t.strictSame(await shown(), [
+    ["comment", third, false, "ana,ben"],
+    ["like", null, false, "ben"],
+  ]);
+  await tell("comments.deleted", { post_id, comment_ids: [third] });
+  t.strictSame(await shown(), [
+    ["like", null, false, "ben"],
+    ["comment", second, true, "ben,ana"],
+  ]);
+  t.equal(await unreadCount(context, author), 1);
 });
 
 t.test("what is older than 90 days goes, and what has grown since stays with what is younger", async (t) => {

@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { Id } from "../../src/http/ids.ts";
 import { Nullable } from "../../src/http/paging.ts";
 import { toUser, User } from "../accounts/index.ts";
 import type { MediaUrls } from "../tickets/index.ts";
@@ -24,9 +25,7 @@ export const ReadBody = Nullable(
   Type.Object(
     {
       up_to: Type.Optional(
-        Nullable(
-          Type.String({ description: "a notification: it and all that stand below it are read; without it, all are" }),
-        ),
+        Nullable(Id({ description: "a notification: it and all that stand below it are read; without it, all are" })),
       ),
     },
     { additionalProperties: false },

@@ -18,6 +18,7 @@ const BATCH = 500;
 interface HotEngagement {
   /** By post. The viewer's own marks are as they are now, counts up to a second old. */
   of(viewerId: string, postIds: readonly string[]): Promise<Map<string, Engagement>>;
+  /** Whoever asks from now on is given counts that were read from now on. */
   forget(postId: string): void;
 }
 
@@ -32,12 +33,20 @@ export function hotEngagement(context: Pick<Context, "db" | "notices">): HotEnga
 
 function create(db: Db): HotEngagement {
   const kept = new LRUCache<string, Counts>({ max: MOST, ttl: KEPT_FOR });
+  /** What was forgotten since the query of counts began that is under way, which may have read it before; null with none. */
+  let forgotten: Set<string> | null = null;
   const counts = coalesce(
     async (ids: readonly string[]) => {
       const start = performance.now();
-      const read = await readCounts(db, ids);
-      for (const [id, value] of read) kept.set(id, value, { start });
-      return read;
+      const meanwhile = new Set<string>();
+      forgotten = meanwhile;
+      try {
+        const read = await readCounts(db, ids);
+        for (const [id, value] of read) if (!meanwhile.has(id)) kept.set(id, value, { start });
+        return read;
+      } finally {
+        forgotten = null;
+      }
     },
     { batch: BATCH },
   );
@@ -64,7 +73,10 @@ function create(db: Db): HotEngagement {
       const own = mine.get(page);
       return new Map(postIds.map((id) => [id, { ...NOTHING, ...all.get(id), ...own?.get(id) }]));
     },
-    forget: (postId) => kept.delete(postId),
+    forget(postId) {
+      kept.delete(postId);
+      forgotten?.add(postId);
+    },
   };
 }
 

@@ -3,8 +3,9 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
 import { addToCounter, requireActive } from "../accounts/index.ts";
-import { hashtagsOf, mentionedIds, parseEntities, resolveEntities, type StoredEntity } from "../entities/index.ts";
+import { hashtagsOf, parseEntities, resolveEntities } from "../entities/index.ts";
 import { createMedia, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
+import { announceCaption, othersIn } from "./captions.ts";
 import { notYourPost, postNotFound } from "./errors.ts";
 import { hotPosts } from "./hot-posts.ts";
 import { postsCreated } from "./metrics.ts";
@@ -152,28 +153,6 @@ export async function settlePost(tx: Tx, context: Context, mediumId: string): Pr
   } else {
     await markProcessing(tx, postId);
   }
-}
-
-/** Of a published post whose caption has become another. */
-async function announceCaption(
-  tx: Tx,
-  { emit }: Pick<Context, "emit">,
-  before: { id: string; user_id: string; published_at: Date | null; caption_entities: readonly StoredEntity[] },
-  entities: readonly StoredEntity[],
-): Promise<void> {
-  const { id: post_id, user_id: author_id, published_at } = before;
-  if (published_at === null) return;
-  await emit(tx, "post.caption_changed", { post_id, author_id, published_at, hashtags: hashtagsOf(entities) });
-  const [was, is] = [othersIn(before.caption_entities, author_id), othersIn(entities, author_id)];
-  const added = is.filter((id) => !was.includes(id));
-  const removed = was.filter((id) => !is.includes(id));
-  if (added.length + removed.length === 0) return;
-  await emit(tx, "mentions.changed", { post_id, comment_id: null, author_id, added, removed });
-}
-
-/** Whom a text mentions beside its author. */
-function othersIn(entities: readonly StoredEntity[], authorId: string): string[] {
-  return mentionedIds(entities).filter((id) => id !== authorId);
 }
 
 async function requireOwnPost(db: Db, viewerId: string, id: string): Promise<void> {

@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { invalidRequest } from "../../src/http/errors.ts";
+import { IdParams } from "../../src/http/ids.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { UserParams } from "../accounts/index.ts";
@@ -14,7 +15,6 @@ import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
 import { listPublished, postsByIds } from "./store.ts";
 
 const tags = ["Posts"];
-const PostParams = Type.Object({ id: Type.String() });
 const MAX_MEDIA = 10;
 const ALT_TEXT_LENGTH = 1000;
 
@@ -73,7 +73,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         description:
           "While it is processed, or when that failed, only its author finds it; `status` and `failure` say how it stands.",
         tags,
-        params: PostParams,
+        params: IdParams,
         response: { 200: Post },
       },
     },
@@ -90,7 +90,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
         summary: "Change the caption, or close and open the comments",
         description: "What is not named stays.",
         tags,
-        params: PostParams,
+        params: IdParams,
         body: Type.Object(
           {
             caption: Type.Optional(Nullable(Type.String({ maxLength: CAPTION_LENGTH }))),
@@ -112,7 +112,7 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
 
   app.delete(
     "/posts/:id",
-    { schema: { summary: "Delete a post", tags, params: PostParams, response: { 204: Type.Null() } } },
+    { schema: { summary: "Delete a post", tags, params: IdParams, response: { 204: Type.Null() } } },
     async (request, reply) => {
       await removePost(context, viewerOf(request).id, request.params.id);
       return reply.code(204).send(null);

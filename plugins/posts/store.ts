@@ -19,6 +19,8 @@ export interface PostsTable {
   comments_closed: Generated<boolean>;
   /** Written as JSON text. */
   caption_entities: ColumnType<StoredEntity[], string | undefined, string>;
+  caption_parses: Generated<number>;
+  caption_told: Generated<string[]>;
 }
 
 export interface PostMediaTable {
@@ -34,8 +36,11 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
+/** Columns that are shown to nobody. */
+type CaptionBookkeeping = "caption_parses" | "caption_told";
+
 /** A post with all that is shown of it, its media in their order. */
-export interface PostRow extends Omit<Selectable<PostsTable>, "user_id">, Engagement {
+export interface PostRow extends Omit<Selectable<PostsTable>, "user_id" | CaptionBookkeeping>, Engagement {
   author: UserRow;
   media: ShownMedium[];
   /** Names by id of those whom the caption mentions and the viewer may know. */
@@ -50,7 +55,10 @@ export async function insertPost(
   const { id, user_id, caption, entities } = post;
   await tx
     .insertInto("posts")
-    .values({ id, user_id, caption, caption_entities: JSON.stringify(entities), status: "processing" })
+    .values({
+      ...{ id, user_id, caption, caption_entities: JSON.stringify(entities), caption_parses: 1 },
+      status: "processing",
+    })
     .execute();
   await tx
     .insertInto("post_media")
@@ -117,10 +125,12 @@ export async function postIdOfMedium(tx: Tx, mediumId: string): Promise<string |
 export async function lockPost(
   tx: Tx,
   id: string,
-): Promise<Pick<Selectable<PostsTable>, "user_id" | "status" | "published_at" | "caption_entities"> | undefined> {
+): Promise<
+  Pick<Selectable<PostsTable>, "user_id" | "status" | "published_at" | "caption_entities" | "caption_told"> | undefined
+> {
   return tx
     .selectFrom("posts")
-    .select(["user_id", "status", "published_at", "caption_entities"])
+    .select(["user_id", "status", "published_at", "caption_entities", "caption_told"])
     .where("id", "=", id)
     .forUpdate()
     .executeTakeFirst();
@@ -167,13 +177,33 @@ export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<
     .execute();
 }
 
-/** @param changes at least one. */
+/** @param changes at least one. A caption comes with its entities, as JSON; without them it is one that is not parsed. */
 export async function updatePost(
   tx: Tx,
   id: string,
-  changes: { caption?: string | null; caption_entities?: string; comments_closed?: boolean },
+  changes: { caption?: string | null; caption_entities?: string; caption_told?: string[]; comments_closed?: boolean },
 ): Promise<void> {
-  await tx.updateTable("posts").set(changes).where("id", "=", id).execute();
+  const parsed = changes.caption_entities === undefined ? {} : { caption_parses: sql<number>`caption_parses + 1` };
+  await tx
+    .updateTable("posts")
+    .set({ ...changes, ...parsed })
+    .where("id", "=", id)
+    .execute();
+}
+
+export type CaptionedPost = Pick<PostsTable, "caption" | "published_at"> & {
+  post_id: string;
+  author_id: string;
+  caption_entities: StoredEntity[];
+  caption_parses: number;
+};
+
+/** A page of posts in any state, by id, held against other changes of their captions until the transaction ends. */
+export async function holdCaptions(tx: Tx, after: string, limit: number): Promise<CaptionedPost[]> {
+  const { rows } = await sql<CaptionedPost>`
+    SELECT id AS post_id, user_id AS author_id, published_at, caption, caption_entities, caption_parses FROM posts
+    WHERE id > ${after} ORDER BY id LIMIT ${limit} FOR NO KEY UPDATE`.execute(tx);
+  return rows;
 }
 
 export async function deletePost(tx: Tx, id: string): Promise<void> {
@@ -201,7 +231,7 @@ export async function deletePosts(tx: Tx, ids: readonly string[]): Promise<void>
 }
 
 /** A post as its author takes it along. */
-export interface KeptPost extends Omit<Selectable<PostsTable>, "user_id" | "caption_entities"> {
+export interface KeptPost extends Omit<Selectable<PostsTable>, "user_id" | "caption_entities" | CaptionBookkeeping> {
   media: (TakenMedium & Pick<MediumRow, "alt_text" | "width" | "height">)[];
 }
 

@@ -1,16 +1,16 @@
 import { type Static, Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
+import { IdParams } from "../../src/http/ids.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { Post, postsByIds, toPost } from "../posts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { NAME_LENGTH } from "./names.ts";
 import { removeCollection, rename, requireCollection, save, unsave } from "./saves.ts";
-import { type CollectionRow, listCollections, listSaved } from "./store.ts";
+import { type CollectionRow, listCollections, listSaved, POSTS_COUNTED } from "./store.ts";
 
 const tags = ["Saves"];
-const PostParams = Type.Object({ id: Type.String() });
 const CollectionParams = Type.Object({ name: Type.String() });
 const SaveAnswer = Type.Object({ saved: Type.Boolean() });
 
@@ -20,7 +20,9 @@ const OfCollection = {
 
 const Collection = Type.Object({
   name: Type.String(),
-  post_count: Type.Integer({ description: "of posts that are there, also of those that one may not see at present" }),
+  post_count: Type.Integer({
+    description: `posts that one may see, of the latest ${POSTS_COUNTED} in it: more are not counted`,
+  }),
   created_at: Type.String({ format: "date-time" }),
 });
 
@@ -38,7 +40,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
         summary: "Save a post, for oneself only",
         description: `With \`collection\` also into that one, which is made if there is none: 1 to ${NAME_LENGTH} characters. Nobody is told.`,
         tags,
-        params: PostParams,
+        params: IdParams,
         body: Nullable(Type.Object(OfCollection, { additionalProperties: false })),
         response: { 200: SaveAnswer },
       },
@@ -52,7 +54,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
       schema: {
         summary: "Unsave a post, or take it out of one collection",
         tags,
-        params: PostParams,
+        params: IdParams,
         querystring: Type.Object(OfCollection),
         response: { 200: SaveAnswer },
       },
@@ -67,6 +69,7 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
     {
       schema: {
         summary: "Posts that one has saved and may still see, the latest saved first",
+        description: "A short page is not the last one.",
         tags,
         querystring: Type.Object({ ...OfCollection, ...PageQuery.properties }),
         response: { 200: pageOf(Post) },
@@ -76,11 +79,12 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
       const viewer = viewerOf(request);
       const { collection } = request.query;
       const { limit, after } = pageRequest(request.query);
-      const collectionId = collection === undefined ? null : (await requireCollection(db, viewer.id, collection)).id;
-      const rows = await listSaved(db, viewer.id, { collectionId, limit: limit + 1, after });
+      const collectionId = collection === undefined ? null : await requireCollection(db, viewer.id, collection);
+      const { rows, next } = await listSaved(db, viewer.id, { collectionId, limit: limit + 1, after });
       const page = sendPage(request, reply, {
         rows,
         limit,
+        next,
         publicUrl: config.public_url,
         position: (row) => row,
         item: (row) => row.id,

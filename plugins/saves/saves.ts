@@ -3,12 +3,13 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer, withAnswer } from "../../src/http/idempotency.ts";
 import { lockAccounts } from "../accounts/index.ts";
-import { postNotFound } from "../posts/index.ts";
+import { postNotFound, requirePublished } from "../posts/index.ts";
 import { collectionNameTaken, collectionNotFound, tooManyCollections } from "./errors.ts";
 import { type CollectionName, collectionName, fold } from "./names.ts";
 import {
   type CollectionRow,
   collectionByName,
+  collectionIdByName,
   countCollections,
   deleteCollection,
   deleteFromCollection,
@@ -29,7 +30,7 @@ type SavesContext = Pick<Context, "db">;
 
 /**
  * Saves a post; with a name, into that collection, which is made if there is none. Idempotent. Nobody is told.
- * @throws 404 for a post that is not there or not for the viewer's eyes, 422 for a name that cannot be one.
+ * @throws 404 for a post that is not there or not for the viewer's eyes, 409 for one's own before it is published, 422 for a name that cannot be one.
  */
 export async function save(
   { db }: SavesContext,
@@ -40,17 +41,16 @@ export async function save(
   if (!isUuid(postId)) throw postNotFound({});
   if (collection === null) {
     return withAnswer(db, 200, async (db) => {
-      if (!(await insertSave(db, viewerId, postId))) throw postNotFound({});
+      requirePublished(await insertSave(db, viewerId, postId));
       return SAVED;
     });
   }
   const name = collectionName(collection);
   return inTransaction(db, async (tx) => {
-    if (!(await insertSave(tx, viewerId, postId))) throw postNotFound({});
-    const collectionId =
-      (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
+    requirePublished(await insertSave(tx, viewerId, postId));
+    const held = (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
     // Unsaved at this moment by another request: that one came last.
-    await insertIntoCollection(tx, { userId: viewerId, postId, collectionId });
+    await insertIntoCollection(tx, { userId: viewerId, postId, collectionId: held });
     await keepAnswer(tx, 200, SAVED);
     return SAVED;
   });
@@ -69,7 +69,7 @@ async function makeCollection(tx: Tx, userId: string, name: CollectionName): Pro
 
 /**
  * Unsaves a post; with a name, takes it out of that collection only. Idempotent.
- * @returns whether it is still saved. @throws 404 as above, or where there is no such collection.
+ * @returns whether it is still saved. @throws 404 and 409 as above, 404 also where there is no such collection.
  */
 export async function unsave(
   { db }: SavesContext,
@@ -79,22 +79,21 @@ export async function unsave(
 ): Promise<boolean> {
   if (!isUuid(postId)) throw postNotFound({});
   if (collection === null) {
-    if (!(await deleteSave(db, viewerId, postId))) throw postNotFound({});
+    requirePublished(await deleteSave(db, viewerId, postId));
     return false;
   }
   // The post first: of one that may not be seen, nothing is said but that.
-  const { id: collectionId } = (await collectionByName(db, viewerId, fold(collection))) ?? { id: NIL };
-  const saved = await deleteFromCollection(db, viewerId, { postId, collectionId });
-  if (saved === undefined) throw postNotFound({});
-  if (collectionId === NIL) throw collectionNotFound({});
+  const found = await collectionIdByName(db, viewerId, fold(collection));
+  const { saved } = requirePublished(await deleteFromCollection(db, viewerId, { postId, collectionId: found ?? NIL }));
+  if (found === undefined) throw collectionNotFound({});
   return saved;
 }
 
-/** @throws 404 */
-export async function requireCollection(db: Db, viewerId: string, name: string): Promise<CollectionRow> {
-  const collection = await collectionByName(db, viewerId, fold(name));
-  if (!collection) throw collectionNotFound({});
-  return collection;
+/** @returns its id. @throws 404 */
+export async function requireCollection(db: Db, viewerId: string, name: string): Promise<string> {
+  const found = await collectionIdByName(db, viewerId, fold(name));
+  if (found === undefined) throw collectionNotFound({});
+  return found;
 }
 
 /** @throws 404, 409 for the name of another, 422. */
@@ -109,7 +108,10 @@ export async function rename({ db }: SavesContext, viewerId: string, from: strin
     if (other !== undefined && other !== own) throw collectionNameTaken({ name: name.name });
     await renameCollection(tx, viewerId, fold(from), name);
   });
-  return requireCollection(db, viewerId, to);
+  const renamed = await collectionByName(db, viewerId, name.folded);
+  // Deleted meanwhile, or renamed once more.
+  if (!renamed) throw collectionNotFound({});
+  return renamed;
 }
 
 /** What is in it stays saved. @throws 404 */

@@ -2,7 +2,7 @@ import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
-import { seenPost } from "../posts/index.ts";
+import { type SeenPost, seenPost } from "../posts/index.ts";
 
 export interface SavesTable {
   user_id: string;
@@ -34,15 +34,18 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
-/** Saves the post, if the viewer may see it. @returns whether they may. */
-export async function insertSave(db: Db, viewerId: string, postId: string): Promise<boolean> {
-  const { rows } = await sql`
+/** What a statement tells of the post that it was about. */
+type Published = Pick<SeenPost, "published">;
+
+/** Saves the post if it is published. @returns undefined where there is no such post for the viewer. */
+export async function insertSave(db: Db, viewerId: string, postId: string): Promise<Published | undefined> {
+  const { rows } = await sql<Published>`
     WITH post AS (${seenPost(viewerId, postId)}),
     made AS (
-      INSERT INTO saves (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post ON CONFLICT DO NOTHING
+      INSERT INTO saves (user_id, post_id) SELECT ${viewerId}::uuid, id FROM post WHERE published ON CONFLICT DO NOTHING
     )
-    SELECT id FROM post`.execute(db);
-  return rows.length > 0;
+    SELECT published FROM post`.execute(db);
+  return rows[0];
 }
 
 /**
@@ -63,40 +66,46 @@ export async function insertIntoCollection(
   return rows.length > 0;
 }
 
-/** Unsaves the post, which also takes it out of every collection. @returns whether the viewer may see it. */
-export async function deleteSave(db: Db, viewerId: string, postId: string): Promise<boolean> {
-  const { rows } = await sql`
+/** Unsaves the post, which also takes it out of every collection. @returns undefined as above. */
+export async function deleteSave(db: Db, viewerId: string, postId: string): Promise<Published | undefined> {
+  const { rows } = await sql<Published>`
     WITH post AS (${seenPost(viewerId, postId)}),
     gone AS (DELETE FROM saves USING post WHERE saves.user_id = ${viewerId}::uuid AND saves.post_id = post.id)
-    SELECT id FROM post`.execute(db);
-  return rows.length > 0;
+    SELECT published FROM post`.execute(db);
+  return rows[0];
 }
 
-/** @returns whether the post is saved; undefined if the viewer may not see it. */
+/** @returns whether the post is saved; undefined as above. */
 export async function deleteFromCollection(
   db: Db,
   viewerId: string,
   { postId, collectionId }: { postId: string; collectionId: string },
-): Promise<boolean | undefined> {
-  const { rows } = await sql<{ saved: boolean }>`
+): Promise<(Published & { saved: boolean }) | undefined> {
+  const { rows } = await sql<Published & { saved: boolean }>`
     WITH post AS (${seenPost(viewerId, postId)}),
     gone AS (
       DELETE FROM collection_posts USING post
       WHERE collection_posts.collection_id = ${collectionId}::uuid AND collection_posts.post_id = post.id
     )
-    SELECT EXISTS (SELECT FROM saves WHERE user_id = ${viewerId}::uuid AND post_id = post.id) AS saved FROM post`.execute(
-    db,
-  );
-  return rows[0]?.saved;
+    SELECT published, EXISTS (SELECT FROM saves WHERE user_id = ${viewerId}::uuid AND post_id = post.id) AS saved
+    FROM post`.execute(db);
+  return rows[0];
 }
 
-/** Where the viewer finds posts that they saved: only those that they may still see. */
-function savedPosts(viewerId: string, collectionId: string | null): RawBuilder<unknown> {
-  const table = collectionId === null ? "saves" : "collection_posts";
-  return sql`${sql.table(table)} AS saved
-    JOIN posts ON posts.id = saved.post_id JOIN users ON users.id = posts.user_id
-    WHERE ${collectionId === null ? sql`saved.user_id = ${viewerId}::uuid` : sql`saved.collection_id = ${collectionId}::uuid`}
-      AND (posts.status = 'published' OR posts.user_id = ${viewerId}::uuid) AND ${mayBeSeenBy(viewerId)}`;
+/** Entries of a list that one page looks at: where one may not see that many in a row, the next page goes on behind them. */
+export const LOOKED_AT = 500;
+
+/** Posts that one saved, by the end of a page. */
+export interface SavedPage {
+  rows: Position[];
+  /** Where to go on though there are not as many rows as asked for. */
+  next: Position | null;
+}
+
+/** The post of an entry, if the viewer may still see it: to be joined to `entries`, which has `post_id`. */
+function stillSeen(viewerId: string): RawBuilder<unknown> {
+  return sql`JOIN posts ON posts.id = entries.post_id JOIN users ON users.id = posts.user_id
+    WHERE posts.status = 'published' AND ${mayBeSeenBy(viewerId)}`;
 }
 
 /** One page of the saved posts that the viewer may still see, the latest saved first. */
@@ -104,14 +113,34 @@ export async function listSaved(
   db: Db,
   viewerId: string,
   options: { collectionId: string | null; limit: number; after: Position | null },
-): Promise<Position[]> {
+): Promise<SavedPage> {
   const { collectionId, limit, after } = options;
-  const { rows } = await sql<Position>`
-    SELECT saved.created_at AS at, saved.post_id AS id FROM ${savedPosts(viewerId, collectionId)}
-      ${after ? sql`AND (saved.created_at, saved.post_id) < (${after.at}, ${after.id}::uuid)` : sql``}
-    ORDER BY saved.created_at DESC, saved.post_id DESC LIMIT ${limit}`.execute(db);
-  return rows;
+  const of =
+    collectionId === null
+      ? sql`saves WHERE user_id = ${viewerId}::uuid`
+      : sql`collection_posts WHERE collection_id = ${collectionId}::uuid`;
+  const entries = sql`${of} ${after ? sql`AND (created_at, post_id) < (${after.at}, ${after.id}::uuid)` : sql``}`;
+  const latest = sql`ORDER BY created_at DESC, post_id DESC`;
+  const { rows } = await sql<{ at: Date | null; id: string | null; next_at: Date | null; next_id: string | null }>`
+    WITH page AS MATERIALIZED (
+      SELECT entries.* FROM (SELECT created_at, post_id FROM ${entries} ${latest} LIMIT ${LOOKED_AT}) AS entries
+      ${stillSeen(viewerId)} ORDER BY entries.created_at DESC, entries.post_id DESC LIMIT ${limit}
+    )
+    SELECT page.created_at AS at, page.post_id AS id, rest.created_at AS next_at, rest.post_id AS next_id
+    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
+      SELECT created_at, post_id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
+      ${latest} OFFSET ${LOOKED_AT - 1} LIMIT 1
+    ) AS rest ON true
+    ORDER BY page.created_at DESC, page.post_id DESC`.execute(db);
+  const { next_at = null, next_id = null } = rows[0] ?? {};
+  return {
+    rows: rows.flatMap(({ at, id }) => (at && id ? [{ at, id }] : [])),
+    next: next_at && next_id ? { at: next_at, id: next_id } : null,
+  };
 }
+
+/** The latest posts of a collection that are looked at to count it. That many is the highest `post_count`. */
+export const POSTS_COUNTED = 100;
 
 export type CollectionRow = Pick<Selectable<CollectionsTable>, "id" | "name" | "created_at"> & { post_count: number };
 
@@ -123,28 +152,38 @@ export async function listCollections(
 ): Promise<CollectionRow[]> {
   const { limit, after } = options;
   const { rows } = await sql<CollectionRow>`
-    SELECT id, name, created_at, ${postCount()} AS post_count FROM collections
+    SELECT id, name, created_at, ${postCount(viewerId)} AS post_count FROM collections
     WHERE user_id = ${viewerId}::uuid
       ${after ? sql`AND (created_at, id) < (${after.at}, ${after.id}::uuid)` : sql``}
     ORDER BY created_at DESC, id DESC LIMIT ${limit}`.execute(db);
   return rows;
 }
 
-/**
- * Of the posts that are there, whether or not one may see them now: who they are of would cost more than the page is
- * worth, and whom one follows again is back in it.
- */
-function postCount(): RawBuilder<number> {
+/** By the condition of `listSaved`: any other would tell a block from a deletion. */
+function postCount(viewerId: string): RawBuilder<number> {
   return sql<number>`(
-    SELECT count(*)::int FROM collection_posts JOIN posts ON posts.id = collection_posts.post_id
-    WHERE collection_posts.collection_id = collections.id)`;
+    SELECT count(*)::int FROM (
+      SELECT post_id FROM collection_posts WHERE collection_id = collections.id
+      ORDER BY created_at DESC, post_id DESC LIMIT ${POSTS_COUNTED}
+    ) AS entries ${stillSeen(viewerId)})`;
 }
 
+/** The collection of that name with its count, which `collectionIdByName` is without. */
 export async function collectionByName(db: Db, userId: string, folded: string): Promise<CollectionRow | undefined> {
   const { rows } = await sql<CollectionRow>`
-    SELECT id, name, created_at, ${postCount()} AS post_count FROM collections
+    SELECT id, name, created_at, ${postCount(userId)} AS post_count FROM collections
     WHERE user_id = ${userId}::uuid AND folded = ${folded}`.execute(db);
   return rows[0];
+}
+
+export async function collectionIdByName(db: Db, userId: string, folded: string): Promise<string | undefined> {
+  const row = await db
+    .selectFrom("collections")
+    .select("id")
+    .where("user_id", "=", userId)
+    .where("folded", "=", folded)
+    .executeTakeFirst();
+  return row?.id;
 }
 
 /** The collection's id, held against deletion until the transaction ends. */

@@ -54,13 +54,11 @@ const FIRST_BY_NAME = 20;
 const SHARED_BEGINNING = 1_000;
 /** Latest posts of a tag that are looked at. That many is the highest `post_count`. */
 export const POSTS_COUNTED = 50;
-/** Beyond so many uses one tag comes no more before another. */
-const MOST_USES = 10_000_000;
-
 /**
  * Tags that begin with `prefix`, by how many of their latest 50 posts the viewer may see, and those of which that is
- * all 50 by their uses. A tag of which that is none is not found: its posts are nobody's to know of. Whatever the number
- * of posts, 40 tags and 2,000 posts are looked at: plans are in docs/comment-plans.md.
+ * all 50 by their uses, in powers of two: a cursor holds the rank, and uses count posts that the viewer may not see. A tag of
+ * which that is none is not found: its posts are nobody's to know of. Whatever the number of posts, 40 tags and 2,000 posts
+ * are looked at: plans are in docs/comment-plans.md.
  */
 export async function findTags(
   db: Db,
@@ -80,9 +78,9 @@ export async function findTags(
       SELECT tag FROM named UNION (${mostUsed(prefix)})
     ), looked_at AS MATERIALIZED (
       SELECT candidates.tag, author_id, count(*) AS posts FROM candidates CROSS JOIN LATERAL (
-        SELECT author_id FROM post_tags WHERE post_tags.tag = candidates.tag
+        SELECT post_id, author_id FROM post_tags WHERE post_tags.tag = candidates.tag
         ORDER BY published_at DESC, post_id DESC LIMIT ${POSTS_COUNTED}
-      ) AS latest GROUP BY candidates.tag, author_id
+      ) AS latest CROSS JOIN LATERAL (SELECT FROM posts WHERE posts.id = post_id OFFSET 0) AS there GROUP BY candidates.tag, author_id
     ), seen AS MATERIALIZED (
       SELECT users.id FROM (SELECT DISTINCT author_id FROM looked_at) AS authors
       CROSS JOIN LATERAL (SELECT id FROM users WHERE id = author_id AND ${mayBeSeenBy(viewerId)} OFFSET 0) AS users
@@ -90,7 +88,7 @@ export async function findTags(
       SELECT tag, sum(posts)::int AS post_count FROM looked_at JOIN seen ON seen.id = author_id GROUP BY tag
     ), ranked AS (
       SELECT tag, post_count, md5(tag)::uuid AS id, CASE WHEN post_count < ${POSTS_COUNTED} THEN post_count
-        ELSE ${POSTS_COUNTED} + least(coalesce((SELECT uses FROM tags WHERE tags.tag = counted.tag), 0), ${MOST_USES}) END AS rank
+        ELSE ${POSTS_COUNTED} + coalesce((SELECT floor(log(2, uses))::int FROM tags WHERE tags.tag = counted.tag AND uses > 0), 0) END AS rank
       FROM counted
     )
     SELECT tag, post_count, rank, id FROM ranked

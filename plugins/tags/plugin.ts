@@ -9,6 +9,7 @@ export const tags: Feature = {
   plugin: async (app, context) => (await import("./routes.ts")).tagRoutes(app, context),
   jobs: [countTagsJob],
   commands: { "tags:rebuild": TagsRebuild },
+  counters: async () => (await import("./counters.ts")).tagCounters,
   on: {
     "post.published": async (tx, post) => {
       if (post.hashtags.length > 0) await (await import("./store.ts")).setTags(tx, post, post.hashtags);

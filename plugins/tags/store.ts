@@ -1,6 +1,5 @@
 import { type Generated, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
-import type { StoredEntity } from "../entities/index.ts";
 
 export interface PostTagsTable {
   author_id: string;
@@ -91,15 +90,17 @@ export async function addLogToUses(db: Db, limit: number): Promise<number> {
 
 /** Tags that no post has any more. One whose deletion was counted before its use is below nought for a while, and stays. */
 export async function deleteUnused(db: Db): Promise<void> {
-  await db.deleteFrom("tags").where("uses", "=", 0).execute();
+  await db.deleteFrom("tags").where("uses", "=", sql.lit(0)).execute();
 }
 
-export type CaptionedPost = TaggedPost & { caption_entities: StoredEntity[] };
+/** To the uses of one tag, whether it has any or not. */
+export async function addToUses(tx: Tx, tag: string, uses: number): Promise<void> {
+  await sql`
+    INSERT INTO tags (tag, uses) VALUES (${tag}, ${uses})
+    ON CONFLICT (tag) DO UPDATE SET uses = tags.uses + excluded.uses`.execute(tx);
+}
 
-/** A page of published posts by id, held against other changes of their captions until the transaction ends. */
-export async function holdPosts(tx: Tx, after: string, limit: number): Promise<CaptionedPost[]> {
-  const { rows } = await sql<CaptionedPost>`
-    SELECT id AS post_id, user_id AS author_id, published_at, caption_entities FROM posts
-    WHERE id > ${after} AND status = 'published' ORDER BY id LIMIT ${limit} FOR KEY SHARE`.execute(tx);
-  return rows;
+/** Of those who mend uses, one after the other. */
+export async function lockUses(tx: Tx): Promise<void> {
+  await sql`SELECT pg_advisory_xact_lock(hashtextextended('tags.uses', 0))`.execute(tx);
 }

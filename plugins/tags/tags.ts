@@ -1,10 +1,12 @@
 import { NIL } from "uuid";
+import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
 import type { RankedPosition } from "../../src/http/paging.ts";
 import { hashtagsOf, normalizeTag } from "../entities/index.ts";
+import { parsedCaptions } from "../posts/index.ts";
 import { tagSearchEmpty } from "./errors.ts";
 import { type FoundTag, findTags } from "./list-store.ts";
-import { addLogToUses, deleteSomeStrays, deleteUnused, holdPosts, setTags } from "./store.ts";
+import { addLogToUses, deleteSomeStrays, deleteUnused, setTags } from "./store.ts";
 
 const COUNTED = 10_000;
 /** Posts of one transaction of a rebuild. */
@@ -37,18 +39,24 @@ export async function countTags(db: Db, signal: AbortSignal): Promise<void> {
   await deleteUnused(db);
 }
 
-/** Gives every published post the hashtags of its caption. May be ended at any moment, and run while serving. */
+/**
+ * Gives every published post the hashtags of its caption, and its entities to every post whose caption was written by a server
+ * that knew none. May be ended at any moment, and run while serving.
+ */
 export async function rebuildTags(
-  db: Db,
+  context: Pick<Context, "db" | "redis" | "notices" | "bulkhead">,
   { signal, onProgress }: { signal: AbortSignal; onProgress(posts: number): void },
 ): Promise<{ posts: number; strays: number }> {
+  const { db } = context;
   let [posts, strays] = [0, 0];
   for (let after: string | undefined = NIL; after !== undefined; ) {
     signal.throwIfAborted();
     const from: string = after;
     const page = await inTransaction(db, async (tx) => {
-      const held = await holdPosts(tx, from, BATCH);
-      for (const post of held) await setTags(tx, post, hashtagsOf(post.caption_entities));
+      const held = await parsedCaptions(tx, context, { after: from, limit: BATCH });
+      for (const { published_at, ...post } of held) {
+        if (published_at) await setTags(tx, { ...post, published_at }, hashtagsOf(post.caption_entities));
+      }
       return held;
     });
     posts += page.length;

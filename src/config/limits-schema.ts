@@ -9,9 +9,9 @@ export const limits = section(
     post: limit({ description: "Posts, by each account.", default: "10/1h" }),
     like: limit({ description: "Likes, by each account.", default: "100/1h" }),
     comment: limit({ description: "Comments, by each account.", default: "50/1h" }),
-    login: limit({
-      description:
-        "Wrong passwords, from each address at the sign-in and in each session where a password is asked for.",
+    login: limit({ description: "Wrong passwords at the sign-in, from each address.", default: "5/1m" }),
+    password: limit({
+      description: "Wrong passwords in each session that is asked for one again, to change it, say.",
       default: "5/1m",
     }),
     login_account: limit({

@@ -20,8 +20,9 @@ import {
   shuttingDown,
   unsupportedMediaType,
 } from "./errors.ts";
-import { honourIdempotencyKeys } from "./idempotency.ts";
+import { fingerprintBody, honourIdempotencyKeys } from "./idempotency.ts";
 import { registerOperations } from "./operations.ts";
+import { warnOfProxies } from "./proxies.ts";
 import type { App } from "./types.ts";
 import { compileValidator, refuseUnstorableText } from "./validation.ts";
 
@@ -113,6 +114,7 @@ async function createApp({ config, log }: Context): Promise<App> {
   app.decorateRequest("viewer", null);
   app.decorateRequest("idempotency", null);
   observeRequests(app);
+  if (config.http.trust_proxy.length === 0) warnOfProxies(app, log);
   drainOnClose(app);
 
   secureHeaders(app, config);
@@ -132,6 +134,8 @@ async function createApp({ config, log }: Context): Promise<App> {
   });
   app.addHook("onRequest", requireHost);
   app.addHook("onRequest", refuseEncodedBodies);
+  refuseWhoIsGone(app);
+  app.addHook("preValidation", fingerprintBody);
   app.addHook("preValidation", refuseUnstorableText);
   return app;
 }
@@ -164,6 +168,19 @@ async function refuseEncodedBodies({ headers }: FastifyRequest): Promise<void> {
   if (encoding !== undefined && encoding !== "identity") {
     throw unsupportedMediaType({ expected: "the body without a Content-Encoding" });
   }
+}
+
+/**
+ * A body is awaited by the events of its connection, and one that was closed while a hook before this waited (for the
+ * database, for Redis) sends none: its request would never end, and what hooks hold for it, keys and places, would never be
+ * given back. So it is refused like any other, which makes onSend run. From here to the listening for the body nothing may
+ * wait: there must be no other hook of this kind that does.
+ */
+function refuseWhoIsGone(app: App): void {
+  app.addHook("preParsing", ({ raw }, _reply, _payload, done) => {
+    // Also with a body that had come in full: a stream that is destroyed gives none of it.
+    done(raw.destroyed ? invalidRequest({ reason: "its connection was closed before its body was read" }) : null);
+  });
 }
 
 /** JSON in UTF-8. Many clients name it as their content type on every call, also where they send nothing. */

@@ -81,15 +81,31 @@ const IdempotencyKey = Type.Object({
 /** Routes that answer as the API does, and need no token: a browser that loads or saves a file sends none. */
 const FILES = /^\/(media|exports)\//;
 
+type Responses = Record<string, object>;
+
+const LimitHeaders = {
+  "X-RateLimit-Limit": { type: "integer", description: "How often in a window" },
+  "X-RateLimit-Remaining": { type: "integer", description: "How much of it is left" },
+  "X-RateLimit-Reset": { type: "integer", description: "Unix time, seconds, at which some of it is free again" },
+};
+
+/** The answers of a route that is limited, where the operator has not switched that off. */
+function withLimit(responses: Responses): Responses {
+  const headers = { ...LimitHeaders, "Retry-After": { type: "integer", description: "Seconds to wait" } };
+  const told = Object.entries(responses).map(([status, schema]) => [status, { ...schema, headers: LimitHeaders }]);
+  return { ...Object.fromEntries(told), 429: { ...ErrorAnswer, description: "Too often: RATE_LIMITED", headers } };
+}
+
 /** What the documentation says of a route that its own schema does not. */
 function additions(url: string, { method, config = {} }: RouteOptions, schema: FastifySchema | undefined) {
   const takesKey = method === "POST" && !config.public && !config.withoutIdempotencyKey;
   const isApi = url.startsWith("/api/");
   if (!isApi && !FILES.test(url)) return {};
+  const responses = { ...(schema?.response as Responses | undefined), default: ErrorAnswer };
   return {
     ...(config.public || !isApi ? {} : { security: [{ token: [] }] }),
     ...(isApi && takesKey ? { headers: IdempotencyKey } : {}),
     ...(config.form ? { body: config.form, consumes: ["multipart/form-data"] } : {}),
-    response: { ...(schema?.response as object | undefined), default: ErrorAnswer },
+    response: config.limit === undefined ? responses : withLimit(responses),
   };
 }

@@ -85,11 +85,6 @@ export const keyReused = defineError(
   422,
   "This Idempotency-Key was used for a request with another body. Give each request a key of its own.",
 );
-export const tooManyKeys = defineError(
-  "TOO_MANY_IDEMPOTENCY_KEYS",
-  429,
-  "You used {limit} Idempotency-Keys within 24 hours. Send the request without one, or later.",
-);
 export const headersTooLarge = defineError("HEADERS_TOO_LARGE", 431, "The headers are too large.");
 export const internalError = defineError(
   "INTERNAL",

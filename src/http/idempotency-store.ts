@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { sql } from "kysely";
+import { LRUCache } from "lru-cache";
 import type { Db, Tx } from "../db/transaction.ts";
 
 export interface IdempotencyKeysTable {
@@ -43,32 +44,49 @@ export interface StoredAnswer {
 export const LEASE = 10_000;
 /** Milliseconds that an answer is kept. */
 const KEPT = 24 * 3_600_000;
-/** An account's rows, at most: twice what the limits let one person do in a day, and some megabytes. */
-export const KEYS_PER_ACCOUNT = 10_000;
+/** An account's rows, roughly: more than one a second, all day. They are some 30 MB. */
+export const KEYS_PER_ACCOUNT = 100_000;
 /** A claim that changed hands between two looks is looked at again, so often. */
 const LOOKS = 3;
 const BATCH = 1_000;
 
 const after = (milliseconds: number) => sql<Date>`clock_timestamp() + ${milliseconds} * interval '1 millisecond'`;
 
+/** How many rows accounts have, by id. */
+export interface RowCounts {
+  get(userId: string): number | undefined;
+  set(userId: string, rows: number): unknown;
+}
+
 /**
- * Claims a key, or says what became of it. Nobody waits for anybody here: a row that is locked is one whose work commits
- * just now, so it is under way.
+ * To count rows at each claim would cost the more the more there are. So they are counted every ten minutes, and what this
+ * process adds is added.
+ */
+export function roughCounts(): RowCounts {
+  return new LRUCache({ max: 10_000, ttl: 600_000, noUpdateTTL: true });
+}
+
+/**
+ * Claims a key, or says what became of it; "full" where it is a new one and the account has its fill of them. Nobody waits
+ * for the work of a key here: a row that is locked is one whose work commits just now, so it is under way. By its foreign
+ * key a claim does wait while the account's row is locked for a change of its name or password, or for its end.
  */
 export async function claimKey(
   db: Db,
   scope: Scope,
-): Promise<{ claim: Claim } | { stored: StoredAnswer } | "running" | "too many"> {
+  counts: RowCounts = roughCounts(),
+): Promise<{ claim: Claim } | { stored: StoredAnswer } | "running" | "full"> {
   const claim = { ...scope, token: randomUUID() };
   for (let look = 0; look < LOOKS; look++) {
-    const row = await insertClaim(db, claim);
+    const row = await insertClaim(db, claim, counts.get(scope.user_id) ?? null);
+    counts.set(scope.user_id, row.rows + (row.made ? 1 : 0));
     if (row.made) return { claim };
     if (row.over) {
       if (await takeOver(db, claim)) return { claim };
     } else if (row.status !== null && row.body !== null && row.fingerprint !== null) {
       return { stored: { status: row.status, body: row.body, fingerprint: row.fingerprint } };
     } else if (row.over === false) return "running";
-    else if (row.crowded) return "too many";
+    else if (row.rows >= KEYS_PER_ACCOUNT) return "full";
   }
   return "running";
 }
@@ -77,26 +95,32 @@ interface Look extends Pick<IdempotencyKeysTable, "status" | "body" | "fingerpri
   /** Whether the row's time is over; null where there was none. */
   over: boolean | null;
   made: boolean;
-  crowded: boolean;
+  /** Of the account, roughly, before. */
+  rows: number;
 }
 
-/** One look, and a claim where there was no row. (An insert that meets a row would wait for a transaction that has it.) */
-async function insertClaim(db: Db, { user_id, scope, token }: Claim): Promise<Look> {
+/**
+ * One look, and a claim where there was no row. (An insert that meets a row would wait for a transaction that has it.)
+ * @param counted how many rows the account has, null to have them counted.
+ */
+async function insertClaim(db: Db, { user_id, scope, token }: Claim, counted: number | null): Promise<Look> {
   const { rows } = await sql<Look>`
     WITH found AS (
       SELECT status, body, fingerprint, held_until <= clock_timestamp() AS over
       FROM idempotency_keys WHERE user_id = ${user_id} AND scope = ${scope}
     ), own AS (
-      SELECT count(*) >= ${KEYS_PER_ACCOUNT} AS crowded
-      FROM (SELECT FROM idempotency_keys WHERE user_id = ${user_id} LIMIT ${KEYS_PER_ACCOUNT}) AS rows
+      SELECT coalesce(${counted}::int, (
+        SELECT count(*)::int
+        FROM (SELECT FROM idempotency_keys WHERE user_id = ${user_id} LIMIT ${KEYS_PER_ACCOUNT}) AS counted
+      )) AS rows
     ), made AS (
       INSERT INTO idempotency_keys (user_id, scope, token, held_until)
       SELECT ${user_id}::uuid, ${scope}::bytea, ${token}::uuid, ${after(LEASE)}
-      FROM own WHERE NOT crowded AND NOT EXISTS (SELECT FROM found)
+      FROM own WHERE rows < ${KEYS_PER_ACCOUNT} AND NOT EXISTS (SELECT FROM found)
       ON CONFLICT DO NOTHING
       RETURNING token
     )
-    SELECT status, body, fingerprint, over, crowded, EXISTS (SELECT FROM made) AS made
+    SELECT status, body, fingerprint, over, rows, EXISTS (SELECT FROM made) AS made
     FROM own LEFT JOIN found ON true`.execute(db);
   if (!rows[0]) throw new Error("an aggregate has a row");
   return rows[0];

@@ -9,14 +9,16 @@ import { openDb, query, silent } from "../../test/support/product/database.ts";
 import { inTransaction, type Tx } from "../db/transaction.ts";
 import { handleError } from "./error-handler.ts";
 import { contentOfJson, FormContent } from "./fingerprint.ts";
-import { honourIdempotencyKeys, keepAnswer, withAnswer } from "./idempotency.ts";
+import { fingerprintBody, honourIdempotencyKeys, keepAnswer, withAnswer } from "./idempotency.ts";
 import {
   type Claim,
   claimKey,
   eraseKeys,
+  KEYS_PER_ACCOUNT,
   LEASE,
   releaseKey,
   renewClaims,
+  roughCounts,
   type Scope,
   storeAnswer,
   sweepKeys,
@@ -163,6 +165,38 @@ t.test("whatever pauses, is killed and is taken over: one effect, one answer", a
   t.ok(takenOver > 0, `${takenOver} were taken over in the middle of their work`);
 });
 
+t.test("an account that has its fill of keys goes on without new ones", async (t) => {
+  const [full] = await query(
+    url,
+    "INSERT INTO users (id, username, email, password_hash) VALUES (gen_random_uuid(), 'bob', 'bob@example.org', '') RETURNING id",
+  );
+  const user_id = String(full?.id);
+  const scopes = [1, 2, 3].map((n): Scope => ({ user_id, scope: Buffer.from(`full ${n}`) }));
+  const [first, second, third] = scopes as [Scope, Scope, Scope];
+  const counts = roughCounts();
+  counts.set(user_id, KEYS_PER_ACCOUNT - 1);
+  const found = await claimKey(db, first, counts);
+  t.ok(typeof found === "object" && "claim" in found && (await storeAnswer(db, found.claim, answer)));
+  t.equal(await claimKey(db, second, counts), "full", "what a process adds is counted");
+  t.same(await claimKey(db, first, counts), { stored: answer }, "what is stored is given all the same");
+  t.ok(await claimed(second), "it has only two in truth");
+
+  await query(
+    url,
+    `INSERT INTO idempotency_keys (user_id, scope, token, held_until, created_at)
+     SELECT $1, decode(md5(n::text), 'hex'), gen_random_uuid(), now(), now() FROM generate_series(1, $2 - 2) AS n`,
+    [user_id, KEYS_PER_ACCOUNT],
+  );
+  t.equal(await claimKey(db, third), "full", "what is there is counted");
+  const app = openApp(t, undefined, { viewer: user_id });
+  for (const time of [1, 2]) {
+    const { statusCode, headers } = await send(app, "/work", "full", "full");
+    t.strictSame([statusCode, headers["idempotent-replayed"]], [201, undefined], `time ${time}`);
+  }
+  t.equal((await effects("full")).length, 2);
+  await query(url, "DELETE FROM idempotency_keys WHERE user_id = $1", [user_id]);
+});
+
 t.test("sweeping and erasing", async (t) => {
   const [over, killed, fresh, running] = [newScope(), newScope(), newScope(), newScope()];
   for (const scope of [over, fresh]) await storeAnswer(db, await claimed(scope), answer);
@@ -189,15 +223,18 @@ t.test("sweeping and erasing", async (t) => {
 function openApp(
   t: { teardown(end: () => unknown): void },
   atWork: () => Promise<unknown> = async () => undefined,
+  { longest = 600_000, viewer = String(user_id) } = {},
 ): App {
   const app: App = fastify({ loggerInstance: silent }).withTypeProvider<TypeBoxTypeProvider>();
   app.setErrorHandler(handleError);
   app.decorateRequest("viewer", null);
   app.decorateRequest("idempotency", null);
   app.addHook("onRequest", async (request) => {
-    request.viewer = { id: user_id, username: "ana", session_id: "" };
+    request.viewer = { id: viewer, username: "ana", session_id: "" };
   });
-  honourIdempotencyKeys(app, { db, log: silent });
+  const config = { http: { request_timeout: longest }, database: { statement_timeout: 0 } };
+  app.addHook("preValidation", fingerprintBody);
+  honourIdempotencyKeys(app, { config, db, log: silent });
   app.post<{ Body: { name: string } }>("/work", async ({ body: { name } }, reply) => {
     const kept = { name, text: name.startsWith("large") ? "x".repeat(300_000) : "é\u2028" };
     await inTransaction(db, async (tx) => {
@@ -260,6 +297,37 @@ t.test("a process that was stopped for longer than its lease does not do the wor
   t.strictSame([late.statusCode, late.json().error.code], [409, "IDEMPOTENCY_IN_PROGRESS"]);
   t.equal((await effects("stopped")).length, 1, "its work was rolled back");
   t.strictSame((await send(slow, "/work", "stopped", "stopped")).rawPayload, second.rawPayload);
+});
+
+t.test("a claim is renewed for as long as a request may take, and no longer", async (t) => {
+  const goOn = Promise.withResolvers<void>();
+  const begin = async (longest: number) => {
+    const begun = Promise.withResolvers<void>();
+    const work = () => {
+      begun.resolve();
+      return goOn.promise;
+    };
+    const answered = send(openApp(t, work, { longest }), "/work", `for-${longest}`, `for-${longest}`);
+    await begun.promise;
+    return { answered };
+  };
+  const short = await begin(1);
+  const long = await begin(600_000);
+  const renewed = () =>
+    query(
+      url,
+      `SELECT held_until - created_at > $1 * interval '1.05 ms' AS renewed FROM idempotency_keys
+       WHERE status IS NULL ORDER BY created_at`,
+      [LEASE],
+    );
+  while (!(await renewed())[1]?.renewed) await delay(100);
+  t.same(await renewed(), [{ renewed: false }, { renewed: true }]);
+  await endLeases();
+  const other = await send(openApp(t), "/work", "for-1", "for-1");
+  t.equal(other.statusCode, 201, "the key of a request that does not end is free again");
+  goOn.resolve();
+  t.same([(await short.answered).statusCode, (await long.answered).statusCode], [409, 201]);
+  t.equal((await effects("for-1")).length, 1);
 });
 
 t.test("an answer that cannot be stored goes out all the same", async (t) => {

@@ -2,18 +2,19 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash, createHmac } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Config } from "../config/schema.ts";
 import type { Context } from "../context.ts";
 import { type Db, inTransaction, type Tx } from "../db/transaction.ts";
 import { oncePer } from "../log.ts";
 import { viewerOf } from "./auth.ts";
-import { invalidRequest, keyInProgress, keyReused, tooManyKeys } from "./errors.ts";
-import { contentOfJson } from "./fingerprint.ts";
+import { invalidRequest, keyInProgress, keyReused } from "./errors.ts";
+import { contentOfJson, contentOfSecret } from "./fingerprint.ts";
 import {
   type Claim,
   claimKey,
-  KEYS_PER_ACCOUNT,
   releaseKey,
   renewClaims,
+  roughCounts,
   type StoredAnswer,
   storeAnswer,
 } from "./idempotency-store.ts";
@@ -23,8 +24,6 @@ import type { App, KeyedRequest } from "./types.ts";
 const RENEWAL = 3_000;
 /** Seconds after which to ask how a request that is under way has ended. */
 const RETRY_AFTER = 1;
-/** Seconds until some of an account's keys are likely to be void. */
-const FULL_RETRY_AFTER = 3_600;
 /** Milliseconds that an answer waits until it is stored, or its key given back: not as long as a database that hangs. */
 const PATIENCE = 1_000;
 /** Bytes of an answer that is kept; those of POSTs are some hundreds. */
@@ -92,6 +91,19 @@ export function bodyArrived(request: FastifyRequest, content: string): void {
   throw new Replay(keyed.stored);
 }
 
+/**
+ * Tells it of bodies that Fastify parses. Before anything is asked of them: also what is refused is given again, and to the
+ * same body alone.
+ */
+export async function fingerprintBody(request: FastifyRequest): Promise<void> {
+  if (!request.idempotency) return;
+  // Who reads a form also says what was in it.
+  const { form, secretBody } = request.routeOptions.config;
+  if (form !== undefined && /^multipart\//i.test(request.headers["content-type"] ?? "")) return;
+  const content = contentOfJson(request.body);
+  bodyArrived(request, secretBody ? await contentOfSecret(content, viewerOf(request).id) : content);
+}
+
 /** Sends an answer again. Its headers are those that every answer has; the id of the request is the new one's. */
 export function sendReplay(reply: FastifyReply, { status, body }: StoredAnswer): FastifyReply {
   reply.code(status).header("idempotent-replayed", "true");
@@ -101,13 +113,22 @@ export function sendReplay(reply: FastifyReply, { status, body }: StoredAnswer):
   return reply.type("application/json; charset=utf-8").send(Buffer.from(body));
 }
 
+interface Keys extends Pick<Context, "db" | "log"> {
+  config: { http: Pick<Config["http"], "request_timeout">; database: Pick<Config["database"], "statement_timeout"> };
+}
+
 /**
  * Honours Idempotency-Key on the POSTs below this scope. A key is claimed before the body is read, so that of two that
  * come at once the second is told so before it has sent a video.
  */
-export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" | "log">): void {
-  const inHand = new Set<Claim>();
-  renewWhileInHand(app, { db, log }, inHand);
+export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void {
+  const inHand = new Map<Claim, number>();
+  const counts = roughCounts();
+  const warnFull = oncePer(60_000, (user_id: string) =>
+    log.warn({ user_id }, "an account has too many Idempotency-Keys"),
+  );
+  // As long as a body may take to come, and the work then.
+  renewWhileInHand(app, { db, log }, inHand, config.http.request_timeout + config.database.statement_timeout);
 
   app.addHook("onRequest", async (request) => {
     const key = keyOf(request);
@@ -116,24 +137,18 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
     // The router takes a slash at the end as none.
     const path = address.replace(/\/$/, "");
     const scope = `${request.method} ${path}\n${key}`;
-    const found = await claimKey(db, {
-      user_id: viewerOf(request).id,
-      scope: createHash("sha256").update(scope).digest(),
-    });
+    const { id } = viewerOf(request);
+    const found = await claimKey(db, { user_id: id, scope: createHash("sha256").update(scope).digest() }, counts);
     if (found === "running") throw keyInProgress({}, { retryAfter: RETRY_AFTER });
-    if (found === "too many") {
-      throw tooManyKeys(
-        { limit: KEYS_PER_ACCOUNT },
-        { retryAfter: FULL_RETRY_AFTER, details: { retry_after: FULL_RETRY_AFTER } },
-      );
-    }
+    // Better done without the promise than refused: nobody comes here who sends no more than the limits allow.
+    if (found === "full") return warnFull(id);
     const stored = "stored" in found ? found.stored : null;
     const claim = "claim" in found ? found.claim : null;
     request.idempotency = {
       replays: stored !== null,
       stored,
       claim,
-      // The key, which is kept nowhere, seals it: a hash alone would let a password be guessed by it.
+      // The key, which is kept nowhere, seals it: a hash alone would let what was sent be guessed by it.
       sign: (content) =>
         createHmac("sha256", scope)
           .update(`${query.join("?")}\n${content}`)
@@ -142,15 +157,7 @@ export function honourIdempotencyKeys(app: App, { db, log }: Pick<Context, "db" 
       kept: null,
       lost: false,
     };
-    if (claim) inHand.add(claim);
-  });
-
-  app.addHook("preValidation", (request, _reply, done) => {
-    // Who reads a form also says what was in it.
-    const { form } = request.routeOptions.config;
-    const reads = form !== undefined && /^multipart\//i.test(request.headers["content-type"] ?? "");
-    if (request.idempotency && !reads) bodyArrived(request, contentOfJson(request.body));
-    done();
+    if (claim) inHand.set(claim, performance.now());
   });
 
   app.addHook("preHandler", (request, _reply, done) => {
@@ -200,14 +207,25 @@ function jsonOf(reply: FastifyReply, payload: unknown): string | null {
   return isJson && typeof payload === "string" ? payload : null;
 }
 
-function renewWhileInHand(app: App, { db, log }: Pick<Context, "db" | "log">, inHand: ReadonlySet<Claim>): void {
+/**
+ * @param inHand claims, and since when.
+ * @param longest milliseconds after which a claim is left to its lease: whatever keeps a request from its end, its key is
+ * free again at some time. Work that goes on all the same does not commit if another has the key by then.
+ */
+function renewWhileInHand(
+  app: App,
+  { db, log }: Pick<Context, "db" | "log">,
+  inHand: Map<Claim, number>,
+  longest: number,
+): void {
   const warn = oncePer(10_000, (error: unknown) => log.warn({ err: error }, "claims of Idempotency-Keys"));
   let renewing = false;
   const timer = setInterval(async () => {
+    for (const [claim, since] of inHand) if (performance.now() - since > longest) inHand.delete(claim);
     if (renewing || inHand.size === 0) return;
     renewing = true;
     // One that is lost by it does no harm: its work does not commit.
-    await renewClaims(db, [...inHand]).catch(warn);
+    await renewClaims(db, [...inHand.keys()]).catch(warn);
     renewing = false;
   }, RENEWAL);
   timer.unref();

@@ -58,6 +58,8 @@ declare module "fastify" {
     public?: boolean;
     /** A POST that takes no Idempotency-Key: what it gives is a secret, or good once. */
     withoutIdempotencyKey?: boolean;
+    /** Its body holds a password: a fingerprint of it must be as dear to guess. */
+    secretBody?: boolean;
     /** Is answered as ever while the server is being stopped. */
     whileStopping?: boolean;
     /** Takes any query string, also one that no text could hold: nothing of it is stored or told. */

@@ -2,13 +2,14 @@ import { Ajv } from "ajv";
 import type { FastifyRequest, FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
 import { invalidValue } from "./errors.ts";
+import { lowerIds } from "./ids.ts";
 import { fromValidation } from "./validation-errors.ts";
 
 // Verbose, so that a message can say what the schema says of the field.
 const options = { allErrors: true, useDefaults: true, strict: false, verbose: true } as const;
-const body = new Ajv({ ...options, coerceTypes: false });
+const body = lowerIds(new Ajv({ ...options, coerceTypes: false }));
 /** Query strings hold text alone, so `limit=20` must become a number. */
-const text = new Ajv({ ...options, coerceTypes: true });
+const text = lowerIds(new Ajv({ ...options, coerceTypes: true }));
 
 /** JSON bodies are taken as they are: `"username": 12` is a mistake, not "12". */
 export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>

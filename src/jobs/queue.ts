@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { sql } from "kysely";
 import type pg from "pg";
 import { fromKysely, type JobResult, type JobWithMetadata, PgBoss, type Queue } from "pg-boss";
 import type { Logger } from "pino";
@@ -17,6 +18,8 @@ const HOUR = 3_600;
 const RETENTION = 90 * 24 * HOUR;
 /** The supervisor counts the whole job table every two seconds, so what is done must not pile up in it. */
 const COMPLETED_RETENTION = HOUR;
+/** Of the advisory locks of those who look whether a job waits; any number that nobody else takes. */
+const ENQUEUE_LOCK = 0x6a6f6273;
 /** A job that was put back (an outage, a stop) is taken again after this many seconds. */
 const PUT_BACK_DELAY = 5;
 /** Milliseconds of a stop's time that are kept to give back what still runs. */
@@ -31,6 +34,11 @@ export type Enqueue = <Name extends JobName>(
     delaySeconds?: number;
     /** Those with a higher one are taken first; 0 unless told otherwise. */
     priority?: number;
+    /**
+     * Nothing is enqueued where one of that name waits to be taken, with whatever data, and so at most one does: for jobs that do
+     * all that there is to do. Who asks the same waits for the end of this transaction.
+     */
+    unlessWaiting?: true;
   },
 ) => Promise<void>;
 
@@ -91,6 +99,7 @@ export async function openJobQueue(
   }
 
   const enqueue: Enqueue = async (tx, name, data, options) => {
+    if (options?.unlessWaiting && (await waits(tx, name))) return;
     await boss.send(name, data, {
       db: fromKysely(tx),
       ...(options?.delaySeconds ? { startAfter: options.delaySeconds } : {}),
@@ -126,6 +135,17 @@ export async function openJobQueue(
       return stop;
     },
   };
+}
+
+/**
+ * Whether there is a job that nobody has taken yet. A policy of the queue would see to it too, but a job could not be put back then
+ * while another waits.
+ */
+async function waits(tx: Tx, name: JobName): Promise<boolean> {
+  await sql`SELECT pg_advisory_xact_lock(${ENQUEUE_LOCK}::int, hashtext(${name}))`.execute(tx);
+  const { rows } = await sql<{ found: boolean }>`
+    SELECT EXISTS (SELECT FROM pgboss.job WHERE name = ${name} AND state < 'active') AS found`.execute(tx);
+  return rows[0]?.found ?? false;
 }
 
 /**

@@ -192,6 +192,14 @@ t.test("whom one blocks, who blocks one, and who vanished", async (t) => {
     }
     t.equal(await statusOf(who, "POST", `/posts/${id}/comments`, { text: "x", parent_id: hidden.id }), 404);
   }
+  const own = await publish(dan, [photo]);
+  await dan.request("DELETE", "/users/eve/block");
+  const abuse = await say(eve, own.id, "on dan's post");
+  await dan.request("POST", "/users/eve/block");
+  t.same(await texts(dan, `/posts/${own.id}/comments`), []);
+  t.equal(await statusOf(dan, "POST", `/comments/${abuse.id}/like`), 404);
+  t.equal(await statusOf(dan, "DELETE", `/comments/${abuse.id}`), 204, "a post's author deletes what others see there");
+  t.same(await texts(ana, `/posts/${own.id}/comments`), []);
   await dan.request("DELETE", "/users/eve/block");
   t.same(await texts(dan, `/comments/${root.id}/replies`), ["eve's reply"]);
 

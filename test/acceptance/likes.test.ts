@@ -95,6 +95,24 @@ t.test("who likes a post is listed in pages, and shows nobody whom a block hides
   t.strictSame(await likers(ana, id), ["cleo", "ben", "ana"]);
   t.equal((await ana.request("GET", `/posts/${id}`)).body.like_count, 3);
   await ben.request("DELETE", "/users/cleo/block");
+  // More than a page looks at, all later and of people who are not there any more.
+  await sql.query(
+    `WITH gone AS (
+       INSERT INTO users (id, username, email, password_hash, state)
+       SELECT gen_random_uuid(), 'gone' || n, n || '@gone.example.org', '', 'suspended' FROM generate_series(1, 600) AS n
+       RETURNING id
+     )
+     INSERT INTO likes (user_id, post_id, created_at) SELECT id, $1, now() + interval '1 minute' FROM gone`,
+    [id],
+  );
+  const { body: first } = await cleo.request("GET", `/posts/${id}/likes?limit=2`);
+  t.strictSame(first.items, [], "a page looks at a bounded number of them");
+  const { body: second } = await cleo.request("GET", `/posts/${id}/likes?limit=2&cursor=${first.next_cursor}`);
+  t.strictSame(
+    second.items.map(({ username }: Json) => username),
+    ["cleo", "ben"],
+  );
+  await sql.query("DELETE FROM likes WHERE created_at > now()");
   for (const path of [NOTHING, "1", "%00"]) {
     for (const [method, action] of [
       ["POST", "like"],
@@ -107,6 +125,33 @@ t.test("who likes a post is listed in pages, and shows nobody whom a block hides
       t.match({ status, body }, { status: 404, body: { error: { code: "POST_NOT_FOUND" } } }, `${method} ${path}`);
     }
   }
+});
+
+t.test("one's own post is liked, saved and commented on when it is published", async (t) => {
+  const insert = "INSERT INTO posts (id, user_id, status) VALUES (gen_random_uuid(), $1, 'processing') RETURNING id";
+  const { id } = (await sql.query(insert, [ana.id])).rows[0];
+  for (const [method, action, json] of [
+    ["POST", "like", undefined],
+    ["DELETE", "like", undefined],
+    ["POST", "save", undefined],
+    ["POST", "save", { collection: "too early" }],
+    ["DELETE", "save", undefined],
+    ["POST", "comments", { text: "too early" }],
+  ] as const) {
+    const answer = async (who: Client) => {
+      const { status, body } = await who.request(method, `/posts/${id}/${action}`, json ? { json } : {});
+      return [status, body.error?.code];
+    };
+    t.strictSame(await answer(ana), [409, "POST_NOT_PUBLISHED"], `${method} ${action}`);
+    t.strictSame(await answer(ben), [404, "POST_NOT_FOUND"], `${method} ${action}, not one's own`);
+  }
+  t.strictSame((await ana.request("GET", "/me/collections")).body.items, [], "no collection is made by it");
+  const { rows } = await sql.query(
+    "SELECT FROM likes WHERE post_id = $1 UNION ALL SELECT FROM saves WHERE post_id = $1",
+    [id],
+  );
+  t.strictSame(rows, []);
+  await sql.query("DELETE FROM posts WHERE id = $1", [id]);
 });
 
 t.test("a thousand likes and unlikes of one post at once", async (t) => {
@@ -189,6 +234,11 @@ t.test("an account's likes and saves go with it", async (t) => {
   const { id } = await publish(ana, [photo]);
   for (const who of [ben, cleo]) await like(who, id);
   await cleo.request("POST", `/posts/${id}/save`, { json: { collection: "gone soon" } });
+  // More than go at a time.
+  for (const table of ["likes", "saves"]) {
+    const many = `INSERT INTO ${table} (user_id, post_id) SELECT $1, gen_random_uuid() FROM generate_series(1, 1100)`;
+    await sql.query(many, [cleo.id]);
+  }
   t.equal((await cleo.request("DELETE", "/me", { json: { password: cleo.password } })).status, 202);
   await waitFor(
     async () => (await sql.query("SELECT FROM users WHERE id = $1", [cleo.id])).rowCount === 0,

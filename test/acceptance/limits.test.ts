@@ -3,10 +3,11 @@ import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { Answer, Client, RequestOptions, SignedIn } from "../support/client.ts";
-import { postForm } from "../support/client.ts";
+import { createClient, postForm } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
 import { run, startServer } from "../support/server.ts";
 import { startService } from "../support/service.ts";
+import { redisService } from "../support/services.ts";
 
 const service = await startService(t, {
   TINTYPE_LIMITS_ENABLED: "true",
@@ -14,7 +15,8 @@ const service = await startService(t, {
   TINTYPE_LIMITS_POST: "3/1h",
   TINTYPE_LIMITS_LOGIN: "5/1h",
   TINTYPE_LIMITS_LOGIN_ACCOUNT: "8/1h",
-  TINTYPE_LIMITS_REGISTRATION: "2/1h",
+  TINTYPE_LIMITS_PASSWORD: "5/1h",
+  TINTYPE_LIMITS_REGISTRATION: "3/1h",
   TINTYPE_LIMITS_SEARCH: "0",
   TINTYPE_LIMITS_UPLOAD: "100kb/1h",
   TINTYPE_HTTP_TRUST_PROXY: "127.0.0.1",
@@ -82,6 +84,8 @@ t.test("what was done counts, also again; what is undone or refused does not", a
 
 t.test("an answer that is given again takes no place", async (t) => {
   const bea = await client.register("bea");
+  const noKey = await bea.request("POST", "/users/ana/follow", { headers: { "idempotency-key": "a key" } });
+  t.same([noKey.status, ...limitHeaders(noKey).slice(0, 2)], [400, 4, 4], "told also where no place was asked for");
   const follow = (key: string) => bea.request("POST", "/users/ana/follow", { headers: { "idempotency-key": key } });
   t.same(limitHeaders(await follow("one")).slice(0, 2), [4, 3]);
   for (let time = 0; time < 5; time++) {
@@ -111,10 +115,19 @@ t.test("uploads: how many, and how many bytes", async (t) => {
   t.equal(tooMuch.status, 429, "60 and 60 kb are more than 100");
   t.equal(tooMuch.body.error.details.limit, "upload");
   t.ok(tooMuch.body.error.details.retry_after > 3_500);
-  t.equal((await cleo.request("PUT", "/me/avatar", { form: avatarForm(Buffer.alloc(200_000)) })).status, 413);
+  const never = await cleo.request("PUT", "/me/avatar", { form: avatarForm(Buffer.alloc(200_000)) });
+  t.same([never.status, limitHeaders(never)[0]], [413, 102_400]);
   t.same(limitHeaders(await post([small])).slice(0, 2), [3, 1], "what was refused took none of either limit");
 
-  await post([small]);
+  const keyed = (pictures: Buffer[]) => post(pictures, { headers: { "idempotency-key": "cleo" } });
+  const kept = await keyed([small]);
+  t.equal(kept.status, 202);
+  const repeated = await keyed([small]);
+  t.same([repeated.status, ...limitHeaders(repeated).slice(0, 2)], [202, 3, 0], "a repeat is no further post");
+  const other = Buffer.concat([small, Buffer.alloc(22_000)]);
+  t.equal((await keyed([other])).status, 422, "it is read to its end to be told from the first");
+  const again = await keyed([other]);
+  t.same([again.status, again.body.error.details.limit], [429, "upload"], "and that counts as bytes that came");
   const { socket, heard } = await speak();
   const head = `POST /api/v1/posts HTTP/1.1\r\nhost: test\r\nauthorization: Bearer ${cleo.token}\r\ncontent-type: multipart/form-data; boundary=x\r\n`;
   socket.write(`${head}content-length: 20000\r\n\r\n`);
@@ -183,8 +196,9 @@ t.test("at the same time no more can be wrong, and all who are right come in", a
 
 t.test("from many addresses one account is guessed at no faster, and its owner is not locked out", async (t) => {
   const finn = await client.register("finn");
-  const home = newAddress();
+  const [home, work] = [newAddress(), newAddress()];
   t.equal((await logIn("finn", finn.password, home)).status, 200);
+  t.equal((await finn.request("GET", "/me", { headers: { "x-forwarded-for": work } })).status, 200);
   const attack = async (login: string) => {
     const answers = [];
     for (let index = 0; index < 10; index++) answers.push(await logIn(login, `guess ${index}`, newAddress()));
@@ -197,6 +211,7 @@ t.test("from many addresses one account is guessed at no faster, and its owner i
   t.same(await attack("nobody.at.all"), known, "a name that is nobody's is answered in the same way");
   t.equal((await logIn("finn", finn.password, home)).status, 200, "where he has been he comes in");
   t.equal((await logIn("finn", "a slip", home)).status, 401, "and is told of a slip");
+  t.equal((await logIn("finn", finn.password, work)).status, 200, "where he used a session too");
   t.equal((await logIn("finn", finn.password, newAddress())).status, 429, "from elsewhere only later");
   t.equal((await finn.request("GET", "/me")).status, 200, "who is signed in stays so");
 
@@ -208,6 +223,7 @@ t.test("from many addresses one account is guessed at no faster, and its owner i
   t.equal(changed.status, 204);
   const back = await logIn("finn", json.new_password, elsewhere["x-forwarded-for"]);
   t.equal(back.status, 200, "but who has used a mailed link comes in from there");
+  t.equal((await logIn("finn", json.new_password, work)).status, 429, "where the old one was used is a place like any");
 });
 
 t.test("whoever holds a session cannot guess the password with it, nor keep the owner from changing it", async (t) => {
@@ -231,8 +247,10 @@ t.test("new accounts, by address", async (t) => {
       json: { username: name, email: `${name}@example.org`, password: "a long password" },
       headers: { "x-forwarded-for": from },
     });
-  t.same(limitHeaders(await register("hal")).slice(0, 2), [2, 1]);
-  t.equal((await register("hal")).status, 409);
+  t.same(limitHeaders(await register("hal")).slice(0, 2), [3, 2]);
+  const taken = await register("hal");
+  t.same([taken.status, ...limitHeaders(taken).slice(0, 2)], [409, 3, 1], "to be told who is here counts");
+  t.equal((await register("no")).status, 422);
   const form = new URLSearchParams({ username: "hana", email: "hana@example.org", password: "a long password" });
   const page = () =>
     fetch(`${service.server.url}/account/register`, {
@@ -263,12 +281,59 @@ t.test("an operator resets limits of a server without Redis, and doctor counts t
   t.match(JSON.parse(reset.stdout).reset, ["follow"]);
   t.equal((await follow()).status, 200);
 
-  const doctor = async () => {
-    const { stdout } = await run(["doctor", "--json"], service.env);
-    return JSON.parse(stdout).checks.find(({ name }: { name: string }) => name === "limits");
+  const doctor = async (which = "limits", settings: Record<string, string> = {}) => {
+    const { stdout } = await run(["doctor", "--json"], { ...service.env, ...settings });
+    return JSON.parse(stdout).checks.find(({ name }: { name: string }) => name === which);
   };
+  const published = { TINTYPE_PUBLIC_URL: "https://photos.example.org", TINTYPE_HTTP_TRUST_PROXY: "" };
+  t.match(await doctor("proxy", published), { state: "warning", message: /TINTYPE_HTTP_TRUST_PROXY/ });
   t.match(await doctor(), { state: "ok" });
+  t.equal((await run(["limits", "reset", "ivo"], { ...env, TINTYPE_LIMITS_ENABLED: "false" })).code, 2);
   const second = await startServer(service.env);
   t.match(await doctor(), { state: "warning", message: /^2 servers share this database/ });
   await second.stop();
+});
+
+t.test("with Redis, behind a proxy that nobody named", async (t) => {
+  const redis = await redisService(t);
+  if (!redis) return;
+  const env = {
+    ...service.env,
+    TINTYPE_REDIS_URL: redis.url,
+    TINTYPE_REDIS_KEY_PREFIX: redis.prefix,
+    TINTYPE_LIMITS_FOLLOW: "4/1h",
+    TINTYPE_HTTP_TRUST_PROXY: "",
+  };
+  const server = await startServer(env);
+  t.teardown(() => server.stop());
+  const shared = createClient(server.url);
+  const jana = await shared.register("jana");
+  const follow = (name: string) => jana.request("POST", `/users/${name}/follow`);
+  t.same(limitHeaders(await follow("ana")).slice(0, 2), [4, 3]);
+  const gone = await follow("nobody");
+  t.same([gone.status, ...limitHeaders(gone).slice(0, 2)], [404, 4, 3]);
+  const json = { login: "jana", password: jana.password };
+  for (const address of [newAddress(), newAddress()]) {
+    const headers = { "x-forwarded-for": address };
+    const right = await shared.request("POST", "/auth/login", { json, headers });
+    t.same([right.status, ...limitHeaders(right).slice(0, 2)], [200, 5, 5], "what is right does not count");
+  }
+  t.equal(server.output().split("TINTYPE_HTTP_TRUST_PROXY").length, 2, "it is said once");
+
+  const wrong = await jana.request("POST", "/me/password", {
+    json: { current_password: "wrong", new_password: "a new one of jana" },
+  });
+  t.equal(wrong.status, 403);
+  const show = async (...who: string[]) => {
+    const { limits } = JSON.parse((await run(["limits", "show", ...who, "--json"], env)).stdout);
+    return limits.filter(({ used }: { used: number }) => used > 0);
+  };
+  t.match(await show("jana"), [
+    { limit: "follow", of: null, most: 4, used: 1, remaining: 3 },
+    { limit: "password", of: String, used: 1 },
+  ]);
+  t.same(await show("--address", "127.0.0.1"), []);
+  t.equal((await run(["limits", "reset", "jana", "--json"], env)).code, 0);
+  t.same(await show("jana"), []);
+  t.same(limitHeaders(await follow("ana")).slice(0, 2), [4, 3]);
 });

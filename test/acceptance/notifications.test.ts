@@ -83,7 +83,7 @@ t.test("requests, their approval, and their end", async (t) => {
 });
 
 t.test("mentions, for as long as the text has them and may be seen", async (t) => {
-  const [ana, ben] = (await register("ana", "ben")) as [SignedIn, SignedIn];
+  const [ana, ben, cem] = (await register("ana", "ben", "cem")) as [SignedIn, SignedIn, SignedIn];
   const post = await publish(ana, [photo], { caption: `with @${ben.username} and @${ana.username}` });
   const [mention, ...rest] = await list(ben);
   t.strictSame(rest, []);
@@ -102,10 +102,11 @@ t.test("mentions, for as long as the text has them and may be seen", async (t) =
 
   await ok(ana, "PATCH", `/posts/${post.id}`, { caption: "alone" });
   t.strictSame(await list(ben), []);
-  await ok(ana, "PATCH", `/posts/${post.id}`, { caption: `not alone, @${ben.username}` });
-  t.strictSame(shown(await list(ben)), [["mention", "ana", 1]]);
+  await ok(ana, "PATCH", `/posts/${post.id}`, { caption: `@${ben.username} out and in again, and @${cem.username}` });
+  t.strictSame([await list(ben), await unread(ben)], [[], 0], "nobody is told twice of one post");
+  t.strictSame(shown(await list(cem)), [["mention", "ana", 1]]);
   await ok(ana, "DELETE", `/posts/${post.id}`);
-  t.strictSame([await list(ben), await unread(ben)], [[], 0]);
+  t.strictSame([await list(cem), await unread(cem)], [[], 0]);
 });
 
 t.test("likes and comments, and what becomes of them", async (t) => {

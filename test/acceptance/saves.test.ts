@@ -1,9 +1,12 @@
+import pg from "pg";
 import t from "tap";
 import type { Json, SignedIn } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
 import { publish, startService } from "../support/service.ts";
 
-const { client } = await startService(t);
+const { client, databaseUrl } = await startService(t);
+const sql = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+t.teardown(() => sql.end());
 const [ana, ben] = (await Promise.all(["ana", "ben"].map((name) => client.register(name)))) as [SignedIn, SignedIn];
 const photo = await picture({ width: 32, height: 24 });
 const posts: string[] = [];
@@ -88,6 +91,55 @@ t.test("collections by name", async (t) => {
   const remove = () => ben.request("DELETE", `/me/collections/${encodeURIComponent("žluté kotě")}`);
   t.strictSame([(await remove()).status, (await remove()).status], [204, 404]);
   t.strictSame(await saved(), [first, second], "what was in it stays saved");
+});
+
+t.test("the number of a collection's posts does not tell a block from a deletion", async (t) => {
+  const cleo = await client.register("cleo");
+  const { id: deleted } = await publish(ana, [photo]);
+  const { id: hidden } = await publish(cleo, [photo]);
+  for (const id of [first, deleted, hidden]) await save(id, "counted");
+  const count = async () => {
+    const { body } = await ben.request("PATCH", "/me/collections/counted", { json: { name: "counted" } });
+    return [(await collections())[0], body.post_count];
+  };
+  t.strictSame(await count(), [["counted", 3], 3]);
+  await ana.request("DELETE", `/posts/${deleted}`);
+  t.strictSame(await count(), [["counted", 2], 2]);
+  await cleo.request("POST", "/users/ben/block");
+  t.strictSame(await count(), [["counted", 1], 1]);
+  t.strictSame(await saved("?collection=counted"), [first]);
+  await cleo.request("DELETE", "/users/ben/block");
+  t.strictSame(await count(), [["counted", 2], 2]);
+});
+
+t.test("a page looks at a bounded number of posts, and the next goes on behind them", async (t) => {
+  const dora = await client.register("dora");
+  const { id } = await publish(dora, [photo]);
+  await save(id, "long");
+  // More than a page looks at, all later and of somebody who hides them.
+  await sql.query(
+    `WITH author AS (
+       INSERT INTO users (id, username, email, password_hash, is_private)
+       VALUES (gen_random_uuid(), 'hidden', 'hidden@example.org', '', true) RETURNING id
+     ), made AS (
+       INSERT INTO posts (id, user_id, status, published_at)
+       SELECT gen_random_uuid(), author.id, 'published', now() FROM author, generate_series(1, 600) RETURNING id
+     ), saved AS (
+       INSERT INTO saves (user_id, post_id, created_at)
+       SELECT $1, id, now() + interval '1 minute' FROM made RETURNING user_id, post_id, created_at
+     )
+     INSERT INTO collection_posts (collection_id, user_id, post_id, created_at)
+     SELECT collections.id, saved.user_id, post_id, saved.created_at
+     FROM saved JOIN collections ON collections.user_id = saved.user_id AND folded = 'long'`,
+    [ben.id],
+  );
+  for (const query of ["?", "?collection=long&"]) {
+    const { body } = await ben.request("GET", `/me/saved${query}limit=1`);
+    t.strictSame(body.items, []);
+    t.type(body.next_cursor, "string");
+    t.strictSame(await saved(`${query}limit=1&cursor=${body.next_cursor}`), [id]);
+  }
+  t.strictSame((await collections())[0], ["long", 0], "of the latest, which is all that is counted");
 });
 
 t.test("one collection is made by many at once, and there is an end to them", async (t) => {

@@ -53,7 +53,7 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
     { weight: 2, arbitrary: fc.record({ do: fc.constant("caption" as const), post, mentions: some }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("delete post" as const), post }) },
     {
-      weight: 3,
+      weight: 4,
       arbitrary: fc.record({
         do: fc.constantFrom("private" as const, "public" as const, "suspend" as const, "unsuspend" as const),
         who,
@@ -86,16 +86,22 @@ export function perform(model: NotificationModel, step: Step, today: string): Ha
     case "delete post":
       return deletePost(model, step.post);
     case "private":
+      return changePrivacy(model, step.who, true, today);
     case "public":
-      return changePrivacy(model, step.who, step.do === "private", today);
+      return changePrivacy(
+        model,
+        oneOf(model, ({ isPrivate }) => isPrivate, step.who),
+        false,
+        today,
+      );
     case "suspend":
-    case "unsuspend": {
-      const person = model.person(step.who);
-      const active = step.do === "unsuspend";
-      if (person.active === active) return [];
-      person.active = active;
-      return [{ event: `account.${step.do}ed`, data: { user_id: step.who } }];
-    }
+      return changeState(model, step.who, false);
+    case "unsuspend":
+      return changeState(
+        model,
+        oneOf(model, ({ active }) => !active, step.who),
+        true,
+      );
     case "look":
       model.look(step.who);
       return [];
@@ -179,6 +185,23 @@ function approve(model: NotificationModel, who: number, whom: number, today: str
   const started = startFollow(model, who, whom, today);
   model.tell(who, { type: "follow_approved", subject: today, actor: whom });
   return [...started, { event: "follow.approved", data: { follower_id: who, following_id: whom } }];
+}
+
+/** Of the people of whom this is true, or whoever else where there are none. */
+function oneOf(
+  model: NotificationModel,
+  is: (person: NotificationModel["people"][number]) => boolean,
+  n: number,
+): number {
+  const them = [...model.people.keys()].filter((who) => is(model.person(who)));
+  return them[n % them.length] ?? n;
+}
+
+function changeState(model: NotificationModel, who: number, active: boolean): Happening[] {
+  const person = model.person(who);
+  if (person.active === active) return [];
+  person.active = active;
+  return [{ event: active ? "account.unsuspended" : "account.suspended", data: { user_id: who } }];
 }
 
 function changePrivacy(model: NotificationModel, who: number, isPrivate: boolean, today: string): Happening[] {
