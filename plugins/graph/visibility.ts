@@ -5,12 +5,15 @@ import { type RawBuilder, sql } from "kysely";
  * alias in the query that is to hold the condition; and once more in snapshot.ts, on what a cache holds of a viewer.
  */
 
+/** The id of whoever looks; as SQL where a query asks it for several people at once. */
+type ViewerId = string | RawBuilder<string>;
+
 /**
  * Whether the account is there at all for the viewer: suspended and deleting ones are there for nobody, and those that
  * block the viewer not for the viewer.
  * @param viewerId null for whoever is not signed in.
  */
-export function mayBeKnownTo(viewerId: string | null, owner = "users"): RawBuilder<boolean> {
+export function mayBeKnownTo(viewerId: ViewerId | null, owner = "users"): RawBuilder<boolean> {
   const active = sql`${sql.ref(`${owner}.state`)} = 'active'`;
   if (viewerId === null) return sql<boolean>`(${active})`;
   return sql<boolean>`(${active} AND NOT EXISTS (
@@ -18,7 +21,7 @@ export function mayBeKnownTo(viewerId: string | null, owner = "users"): RawBuild
 }
 
 /** Whether the viewer is shown the account among others: known, and not blocked by the viewer either. */
-export function mayBeListedFor(viewerId: string, owner = "users"): RawBuilder<boolean> {
+export function mayBeListedFor(viewerId: ViewerId, owner = "users"): RawBuilder<boolean> {
   return sql<boolean>`(${mayBeKnownTo(viewerId, owner)} AND NOT EXISTS (
     SELECT FROM blocks WHERE blocker_id = ${viewerId}::uuid AND blocked_id = ${sql.ref(`${owner}.id`)}))`;
 }
@@ -28,7 +31,7 @@ export function mayBeListedFor(viewerId: string, owner = "users"): RawBuilder<bo
  * one's its own and its followers', and a block hides it in both directions.
  * @param viewerId null for whoever is not signed in.
  */
-export function mayBeSeenBy(viewerId: string | null, owner = "users"): RawBuilder<boolean> {
+export function mayBeSeenBy(viewerId: ViewerId | null, owner = "users"): RawBuilder<boolean> {
   const isPrivate = sql.ref(`${owner}.is_private`);
   if (viewerId === null) return sql<boolean>`(${mayBeKnownTo(null, owner)} AND NOT ${isPrivate})`;
   const id = sql.ref(`${owner}.id`);

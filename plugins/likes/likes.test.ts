@@ -40,13 +40,14 @@ await sql`CREATE TABLE told (n serial PRIMARY KEY, post_id uuid, user_id uuid, l
 
 const emit = (async (tx, name, event) => {
   if (name !== "likes.rolled_up") throw new Error(`${name} is not told by likes`);
-  const { post_id, liked, unliked } = event as RolledUp;
-  for (const [ids, likes] of [
-    [liked.map(({ user_id }) => user_id), true],
-    [unliked, false],
-  ] as const) {
-    for (const id of ids)
-      await sql`INSERT INTO told (post_id, user_id, likes) VALUES (${post_id}, ${id}, ${likes})`.execute(tx);
+  for (const { post_id, liked, unliked } of (event as { posts: RolledUp[] }).posts) {
+    for (const [ids, likes] of [
+      [liked.map(({ user_id }) => user_id), true],
+      [unliked, false],
+    ] as const) {
+      for (const id of ids)
+        await sql`INSERT INTO told (post_id, user_id, likes) VALUES (${post_id}, ${id}, ${likes})`.execute(tx);
+    }
   }
 }) as Emit;
 const { notices } = createNotices();
@@ -212,6 +213,22 @@ t.test("a roll-up of one author's posts waits for that of all, and sees what was
   const { rows } = await sql<{ likes: boolean }>`SELECT likes FROM told ORDER BY n`.execute(db);
   t.strictSame(rows, [{ likes: true }, { likes: false }]);
   t.strictSame(await likeCounts(db, [id]), new Map([[id, 0]]));
+});
+
+t.test("a roll-up tells of all posts at once, whoever waits for it", async (t) => {
+  await sql`TRUNCATE likes, like_log, like_counts, told`.execute(db);
+  const posts = Array.from({ length: 20 }, () => newId());
+  await db
+    .insertInto("posts")
+    .values(
+      posts.map((id) => ({ id, user_id: people[0] ?? "", status: "published" as const, published_at: new Date() })),
+    )
+    .execute();
+  for (const id of posts) await servers[0]?.like(people[1] ?? "", id);
+  const told: number[] = [];
+  const counting = (async (_tx, _name, event) => void told.push((event as { posts: RolledUp[] }).posts.length)) as Emit;
+  await rollUp({ db, emit: counting }, never);
+  t.strictSame(told, [posts.length]);
 });
 
 t.test("whoever appends takes a turn when the log has grown too long", async (t) => {

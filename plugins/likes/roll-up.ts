@@ -12,8 +12,8 @@ export interface RolledUp {
 
 declare module "../../src/events.ts" {
   interface Events {
-    /** The post is there, and stays until the transaction ends. */
-    "likes.rolled_up": RolledUp;
+    /** A batch, each post of it once. They are there, and stay until the transaction ends. */
+    "likes.rolled_up": { posts: readonly RolledUp[] };
   }
 }
 
@@ -59,10 +59,10 @@ async function take(tx: Tx, { emit }: Pick<Context, "emit">, authorId: string | 
   const there = await holdPosts(tx, ids);
   const counted = posts.filter(({ post_id }) => there.has(post_id));
   await addToLikeCounts(tx, counted);
-  for (const { post_id, author_id, liked, unliked } of counted) {
-    if (liked.length + unliked.length === 0) continue;
-    const people = liked.map(({ user_id, at }) => ({ user_id, at: new Date(at) }));
-    await emit(tx, "likes.rolled_up", { post_id, author_id, liked: people, unliked });
-  }
+  const changed = counted.flatMap(({ post_id, author_id, liked, unliked }) => {
+    if (liked.length + unliked.length === 0) return [];
+    return [{ post_id, author_id, liked: liked.map(({ user_id, at }) => ({ user_id, at: new Date(at) })), unliked }];
+  });
+  if (changed.length > 0) await emit(tx, "likes.rolled_up", { posts: changed });
   return rows;
 }

@@ -1,8 +1,9 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
+import { someTold } from "./backlog-store.ts";
 import { fold } from "./fold.ts";
 import { deleteInbox } from "./inbox-store.ts";
-import { appendRemovals, discardLogged, someToldOf } from "./log-store.ts";
+import { appendRemovals, discardLogged } from "./log-store.ts";
 import { removeSomeOf } from "./store.ts";
 
 const BATCH = 5_000;
@@ -21,7 +22,7 @@ export async function eraseNotifications(
   }
   await deleteInbox(db, userId);
   for (;;) {
-    const people = await someToldOf(db, userId, PEOPLE);
+    const { people } = await someTold(db, { actor_id: userId }, PEOPLE);
     if (people.length === 0) return;
     const removals = people.map((user_id) => ({ user_id, actor_id: userId }));
     await inTransaction(db, (tx) => appendRemovals(tx, removals));

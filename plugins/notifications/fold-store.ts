@@ -196,13 +196,18 @@ function pairs(actors: readonly { notification_id: string; actor_id: string }[])
             AS given (notification_id, actor_id)) AS pair`;
 }
 
-/** Settles notifications of which actors, or comments of actors, have gone. Without any actor it goes too. */
+/** Settles notifications of which actors, or comments of actors, have gone. */
 export async function settleRemoved(
   tx: Tx,
   gone: readonly { notification_id: string; counted?: boolean }[],
 ): Promise<void> {
   const counts = new Map<string, number>();
   for (const { notification_id, counted = false } of gone) addTo(counts, notification_id, counted ? -1 : 0);
+  await settleCounts(tx, counts);
+}
+
+/** As `settleGroups`; a notification without any actor goes. */
+export async function settleCounts(tx: Tx, counts: ReadonlyMap<string, number>): Promise<void> {
   if (counts.size === 0) return;
   await sql`
     DELETE FROM notifications WHERE id = ANY(${[...counts.keys()]}::uuid[])

@@ -57,14 +57,13 @@ export async function foldAll(db: Db, signal: AbortSignal): Promise<void> {
  * @returns the type of each notification that was made or moved.
  */
 async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
-  const rows = await takeLogged(tx, inbox.user_id, CHUNK);
+  const { rows, last_at } = placed(await takeLogged(tx, inbox.user_id, CHUNK), inbox.last_at);
   const moved: NotificationType[] = [];
-  let last_at = inbox.last_at;
   while (rows.length > 0) {
     const op = rows[0]?.op;
     const end = rows.findIndex((row) => row.op !== op);
     const run = rows.splice(0, end === -1 ? rows.length : end);
-    if (op === "add") last_at = await addNews(tx, { ...inbox, last_at }, run, moved);
+    if (op === "add") await addNews(tx, inbox.user_id, run, moved);
     else if (op === "remove") await removeAll(tx, inbox.user_id, run);
     else if (op === "remove_comment") await removeComments(tx, inbox.user_id, run.map(idOf("comment_id")));
     else await recountActors(tx, inbox.user_id, run.map(idOf("actor_id")));
@@ -75,26 +74,20 @@ async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
 
 type NewsRow = LogRow & { type: Group["type"]; subject: string; actor_id: string };
 
-/** @returns where the latest notification now stands. */
-async function addNews(
-  tx: Tx,
-  { user_id, last_at }: InboxRow,
-  logged: readonly LogRow[],
-  moved: NotificationType[],
-): Promise<Date> {
+async function addNews(tx: Tx, userId: string, logged: readonly LogRow[], moved: NotificationType[]): Promise<void> {
   const rows = logged as NewsRow[];
-  const counted = await stillToTell(tx, user_id, rows);
+  const counted = await stillToTell(tx, userId, rows);
   const news = rows.flatMap((row, place) => {
     const isCounted = counted.get(place);
     return isCounted === undefined ? [] : [{ ...row, counted: isCounted }];
   });
-  if (news.length === 0) return last_at;
-  const groups = [...firstOf(news, keyOf).values()].map((row) => ({
+  if (news.length === 0) return;
+  const groups = [...firstOf(news.toSorted(byTime), keyOf).values()].map((row) => ({
     ...row,
     comment_id: BY_COMMENTS.includes(row.type) ? null : row.comment_id,
   }));
-  const ids = await openGroups(tx, user_id, groups);
-  const deeds = placed(news, last_at).map((row) => ({ ...row, notification_id: ids.get(keyOf(row)) ?? "" }));
+  const ids = await openGroups(tx, userId, groups);
+  const deeds = news.map((row) => ({ ...row, notification_id: ids.get(keyOf(row)) ?? "" }));
 
   const newActors = new Set((await addActors(tx, [...firstOf(deeds, actorKey).values()])).map(actorKey));
   const comments = deeds.flatMap((deed) =>
@@ -110,23 +103,29 @@ async function addNews(
     addTo(counts, deed.notification_id, isNewActor ? 1 : 0);
   }
   await settleGroups(tx, counts);
-  return deeds.at(-1)?.at ?? last_at;
 }
 
 /**
- * The rows with the times at which they stand in the list: their own, or later where that would not be behind all that was
- * there before. Two notifications never stand at one time; those who did the same thing may, so that a thousand likes a
- * second of one post do not run ahead of the clock.
+ * The rows, in the order that they have, with the times at which they stand in the list: their own, or later where that would
+ * not be behind all that was there before. What is told late, as likes are, thereby stands where it belongs among all
+ * that nobody has looked at yet. Two notifications never stand at one time; those who did the same thing may, so that a
+ * thousand likes a second of one post do not run ahead of the clock.
+ * @returns also the last of the times.
  */
-function placed<Row extends NewsRow>(rows: readonly Row[], lastAt: Date): Row[] {
+function placed(rows: readonly LogRow[], lastAt: Date): { rows: LogRow[]; last_at: Date } {
+  const places = new Map<LogRow, Date>();
   let latest = lastAt.getTime();
   let before = "";
-  return rows.map((row) => {
-    latest = Math.max(keyOf(row) === before ? latest : latest + 1, row.at.getTime());
-    before = keyOf(row);
-    return { ...row, at: new Date(latest) };
-  });
+  for (const row of rows.filter(({ op }) => op === "add").sort(byTime)) {
+    const key = keyOf(row as NewsRow);
+    latest = Math.max(key === before ? latest : latest + 1, row.at.getTime());
+    before = key;
+    places.set(row, new Date(latest));
+  }
+  return { rows: rows.map((row) => ({ ...row, at: places.get(row) ?? row.at })), last_at: new Date(latest) };
 }
+
+const byTime = (a: LogRow, b: LogRow) => a.at.getTime() - b.at.getTime();
 
 async function removeAll(tx: Tx, userId: string, rows: readonly LogRow[]): Promise<void> {
   const fittings = new Map<string, Fitting & { actor_ids: string[] | null }>();

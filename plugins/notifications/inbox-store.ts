@@ -18,11 +18,20 @@ export async function setLastAt(tx: Tx, userId: string, last_at: Date): Promise<
   await tx.updateTable("notification_inboxes").set({ last_at }).where("user_id", "=", userId).execute();
 }
 
-/** Marks all that stand up to `at` as read, or everything that there is. What is read stays read. */
-export async function markRead(db: Db, userId: string, at: Date | null): Promise<void> {
+/** Notes that the person has been shown the list, in which the latest stood at `at`. */
+export async function setShown(db: Db, userId: string, at: Date): Promise<void> {
   await db
     .updateTable("notification_inboxes")
-    .set({ read_at: at === null ? sql`last_at` : sql`greatest(read_at, ${at})` })
+    .set({ shown_at: sql`greatest(shown_at, ${at})` })
+    .where("user_id", "=", userId)
+    .execute();
+}
+
+/** Marks all that stand up to `at` as read, or everything that there is without it. What is read stays read. */
+export async function markRead(db: Db, userId: string, at: Date | undefined): Promise<void> {
+  await db
+    .updateTable("notification_inboxes")
+    .set({ read_at: at === undefined ? sql`last_at` : sql`greatest(read_at, ${at})` })
     .where("user_id", "=", userId)
     .execute();
 }

@@ -1,11 +1,11 @@
 import type { Context } from "../../src/context.ts";
-import { inTransaction } from "../../src/db/transaction.ts";
 import { defineJob } from "../../src/jobs/job.ts";
+import type { Subject } from "./backlog-store.ts";
 
 declare module "../../src/jobs/job.ts" {
   interface JobData {
     "notifications.fold": Record<never, never>;
-    "notifications.recount": { user_id: string };
+    "notifications.spread": Subject;
     "notifications.sweep": Record<never, never>;
   }
 }
@@ -19,21 +19,26 @@ export const foldJob = defineJob<Context, "notifications.fold">({
   expireSeconds: 600,
   schedule: "* * * * *",
   async open({ db }) {
-    const { foldAll } = await import("./fold.ts");
-    return { handle: async (_data, { signal }) => foldAll(db, signal) };
+    const [{ foldAll }, { spreadAbandoned }] = await Promise.all([import("./fold.ts"), import("./backlog.ts")]);
+    return {
+      async handle(_data, { signal }) {
+        await spreadAbandoned(db, signal);
+        await foldAll(db, signal);
+      },
+    };
   },
 });
 
-/** Looks whether an account that was suspended, or is back, is counted right by everybody. */
-export const recountJob = defineJob<Context, "notifications.recount">({
-  name: "notifications.recount",
+/** Tells all who were told of an account, or of a post, that it is suspended, back or gone. */
+export const spreadJob = defineJob<Context, "notifications.spread">({
+  name: "notifications.spread",
   attempts: 5,
   concurrency: () => 2,
   urgent: false,
   expireSeconds: 600,
   async open({ db }) {
-    const { appendRecounts } = await import("./log-store.ts");
-    return { handle: ({ user_id }) => inTransaction(db, (tx) => appendRecounts(tx, user_id)) };
+    const { spread } = await import("./backlog.ts");
+    return { handle: (subject, { signal }) => spread(db, subject, signal) };
   },
 });
 

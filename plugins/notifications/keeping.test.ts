@@ -2,11 +2,14 @@ import { sql } from "kysely";
 import t from "tap";
 import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
+import { verifyCounters, type WrongCounter } from "../../src/counters.ts";
 import { createEmit, type Emit } from "../../src/events.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb } from "../../test/support/product/database.ts";
+import { spread } from "./backlog.ts";
+import { notificationCounters } from "./counters.ts";
 import { eraseNotifications } from "./erase.ts";
-import { foldAll } from "./fold.ts";
+import { fold, foldAll } from "./fold.ts";
 import { notificationsOf, readNotifications, unreadCount } from "./notifications.ts";
 import { notifications } from "./plugin.ts";
 import { sweepNotifications } from "./sweep.ts";
@@ -46,7 +49,9 @@ const tell: <Name extends Parameters<Emit>[1]>(name: Name, event: Parameters<typ
 ) => db.transaction().execute((tx) => emit(tx, name, event));
 
 const like = (post_id: string, author_id: string, people: readonly string[], at = new Date()) =>
-  tell("likes.rolled_up", { post_id, author_id, liked: people.map((user_id) => ({ user_id, at })), unliked: [] });
+  tell("likes.rolled_up", {
+    posts: [{ post_id, author_id, liked: people.map((user_id) => ({ user_id, at })), unliked: [] }],
+  });
 
 /** @returns its id. */
 async function commentBy(author_id: string, { post_id, post_author_id, created_at = new Date() }: CommentOn) {
@@ -92,7 +97,7 @@ t.test("what many do at once is neither lost nor told twice, while others read",
         for (const [n, post_id] of Math.random() < 0.5 ? posts.entries() : [...posts.entries()].reverse()) {
           const author_id = n === 0 ? author : other;
           const liked = [{ user_id: fan, at: new Date() }];
-          await emit(tx, "likes.rolled_up", { post_id, author_id, liked, unliked: [] });
+          await emit(tx, "likes.rolled_up", { posts: [{ post_id, author_id, liked, unliked: [] }] });
         }
       }),
     ),
@@ -114,7 +119,7 @@ t.test("what a transaction takes back was never told", async (t) => {
   const post_id = await addPost(author);
   const failed = db.transaction().execute(async (tx) => {
     const liked = [{ user_id: fan, at: new Date() }];
-    await emit(tx, "likes.rolled_up", { post_id, author_id: author, liked, unliked: [] });
+    await emit(tx, "likes.rolled_up", { posts: [{ post_id, author_id: author, liked, unliked: [] }] });
     throw new Error("taken back");
   });
   await t.rejects(failed, { message: "taken back" });
@@ -126,7 +131,8 @@ t.test("more than one transaction folds, in one order", async (t) => {
   const [author = "", ...fans] = await addPeople(2_301);
   const post_id = await addPost(author);
   await like(post_id, author, fans.slice(0, 2_000));
-  await tell("likes.rolled_up", { post_id, author_id: author, liked: [], unliked: fans.slice(0, 1_500) });
+  const unliked = fans.slice(0, 1_500);
+  await tell("likes.rolled_up", { posts: [{ post_id, author_id: author, liked: [], unliked }] });
   await like(post_id, author, fans.slice(1_000));
   const [first] = await notificationsOf(context, author, ALL);
   t.equal(first?.actor_count, 1_300, "500 who stayed, of those who came again the first 500, and 300");
@@ -188,6 +194,80 @@ t.test("what is older than 90 days goes, and what has grown since stays with wha
   t.equal(await rowsOf("notification_comments"), 1);
   t.equal(await unreadCount(context, author), 2);
   t.equal(await sweepNotifications(db, signal), 0, "whose remains are young is not looked at again");
+});
+
+t.test("counters verify finds a number of actors that is wrong, and sets it right", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", ...fans] = await addPeople(4);
+  const [post_id, other] = [await addPost(author), await addPost(author)];
+  for (const post of [post_id, other]) await like(post, author, fans);
+  const list = () => notificationsOf(context, author, ALL);
+  const [right, wrong] = await list();
+  await sql`UPDATE notifications SET actor_count = 1 WHERE id = ${wrong?.id}`.execute(db);
+  const verify = async (repair: boolean) => {
+    const found: WrongCounter[] = [];
+    const onWrong = (one: WrongCounter) => void found.push(one);
+    const [verified] = await verifyCounters(db, notificationCounters, {
+      ...{ repair, signal, onWrong },
+      onProgress: () => undefined,
+    });
+    return { found, repaired: verified?.repaired, checked: verified?.checked };
+  };
+  const found = [{ counter: "notifications.actor_count", id: wrong?.id, kept: 1, actual: 3 }];
+  t.strictSame(await verify(false), { found, repaired: 0, checked: 2 });
+  t.strictSame(await verify(true), { found, repaired: 1, checked: 2 });
+  t.strictSame(await verify(true), { found: [], repaired: 0, checked: 2 });
+  t.strictSame(
+    (await list()).map(({ id, actor_count }) => [id, actor_count]),
+    [
+      [right?.id, 3],
+      [wrong?.id, 3],
+    ],
+  );
+});
+
+t.test("what concerns very many is told by a job, and is true for whoever looks before", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", actor = "", ...people] = await addPeople(603);
+  const post_id = await addPost(author);
+  const news = (actor_id: string, of: string | null) =>
+    sql`
+    INSERT INTO notification_log (user_id, op, type, subject, actor_id, post_id, post_author_id)
+    SELECT id, 'add', ${of ? "reply" : "follow"}, gen_random_uuid(), ${actor_id}, ${of}, ${of && author}
+    FROM unnest(${people}::uuid[]) AS id`.execute(db);
+  const logged = () => rowsOf("notification_log");
+  const shownIn = async (list = people) => {
+    const { rows } = await sql<{ count: number }>`
+      SELECT count(*)::int AS count FROM notifications WHERE actor_count > 0 AND user_id = ANY(${list})`.execute(db);
+    return rows[0]?.count;
+  };
+  for (const [of, event, data, subject] of [
+    [null, "account.suspended", { user_id: actor }, { actor_id: actor }],
+    [post_id, "post.deleted", { post_id, author_id: author }, { post_id }],
+  ] as const) {
+    await news(of ? author : actor, of);
+    // Some are folded, and some are not.
+    for (const one of people.slice(0, 560)) await fold(db, one);
+    const before = await logged();
+    await db.transaction().execute(async (tx) => {
+      if (of === null) await tx.updateTable("users").set({ state: "suspended" }).where("id", "=", actor).execute();
+      else await tx.deleteFrom("posts").where("id", "=", of).execute();
+      await emit(tx, event, data as never);
+    });
+    t.ok((await logged()) - before <= 1, "no row for each of them in the transaction of another");
+    for (const one of [people[0] ?? "", people.at(-1) ?? ""]) {
+      t.strictSame([await notificationsOf(context, one, ALL), await unreadCount(context, one)], [[], 0], event);
+    }
+    t.equal(await shownIn(people.slice(0, 560)), 559);
+    const stopped = new AbortController();
+    stopped.abort();
+    await t.rejects(spread(db, subject, stopped.signal), { name: "AbortError" });
+    t.equal(await rowsOf("notification_backlog"), 1, "it is not done");
+    await spread(db, subject, signal);
+    t.equal(await rowsOf("notification_backlog"), 0);
+    await foldAll(db, signal);
+    t.equal(await shownIn(), 0);
+  }
 });
 
 t.test("an account that goes takes with it what it was told and what it did", async (t) => {

@@ -4,62 +4,69 @@ import { mayBeListedFor, mayBeSeenBy } from "../graph/index.ts";
 import type { LogRow } from "./tables.ts";
 import type { NotificationType } from "./types.ts";
 
-/** Something that others did, to be told to one person. */
+/** Something that somebody did, to be told to one person. */
 export interface News {
   user_id: string;
   type: NotificationType;
   /** See the column; null for the day on which it happens. */
   subject: string | null;
-  /** Those who did it, each with its time, or null for now; the earliest first. */
-  actors: readonly { id: string; at: Date | null }[];
-  post_id?: string;
-  comment_id?: string;
+  actor_id: string;
+  /** Now, where it is left out. */
+  at?: Date;
+  post_id?: string | null;
+  comment_id?: string | null;
 }
 
 /** Of UTC, by the database's clock. */
 const TODAY = sql`to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD')`;
 
 /**
- * Appends what the person is to be told. Left out is oneself, whom the person may not be shown or has muted, a post that
- * the person may not see, and a type that is switched off; a person who is not active is told nothing.
- * @returns of how many actors it tells.
+ * Appends what people are to be told, in one statement: a roll-up tells hundreds while others wait for it. Left out is oneself,
+ * whom the person may not be shown or has muted, a post or comment that the person may not see, and a type that is
+ * switched off; a person who is not active is told nothing.
+ * @returns how much of it is told.
  */
-export async function appendNews(tx: Tx, news: News): Promise<number> {
-  const { user_id, type, subject, actors, post_id = null, comment_id = null } = news;
+export async function appendNews(tx: Tx, news: readonly News[]): Promise<number> {
+  if (news.length === 0) return 0;
+  const column = (name: keyof News) => news.map((one) => one[name] ?? null);
+  const recipient = sql.ref<string>("told.user_id");
   const result = await sql`
     INSERT INTO notification_log (user_id, op, type, subject, actor_id, post_id, post_author_id, comment_id, at)
-    SELECT ${user_id}::uuid, 'add', ${type}::text, coalesce(${subject}::text, ${TODAY}), actor.id, ${post_id}::uuid, post.author_id,
-           ${comment_id}::uuid, coalesce(given.at, clock_timestamp())
-    FROM unnest(${actors.map(({ id }) => id)}::uuid[], ${actors.map(({ at }) => at)}::timestamptz[])
-           WITH ORDINALITY AS given (id, at, place)
-    JOIN users AS actor ON actor.id = given.id
-    CROSS JOIN ${postFor(user_id, post_id)} AS post
-    WHERE actor.id <> ${user_id}::uuid AND ${mayBeListedFor(user_id, "actor")}
-      AND NOT EXISTS (SELECT FROM mutes WHERE muter_id = ${user_id}::uuid AND muted_id = actor.id)
-      AND EXISTS (SELECT FROM users WHERE id = ${user_id}::uuid AND state = 'active')
+    SELECT told.user_id, 'add', told.type, coalesce(told.subject, ${TODAY}), actor.id, told.post_id,
+           nullif(owner.id, told.user_id), told.comment_id, coalesce(told.at, clock_timestamp())
+    FROM unnest(${column("user_id")}::uuid[], ${column("type")}::text[], ${column("subject")}::text[],
+                ${column("actor_id")}::uuid[], ${column("at")}::timestamptz[], ${column("post_id")}::uuid[],
+                ${column("comment_id")}::uuid[])
+           WITH ORDINALITY AS told (user_id, type, subject, actor_id, at, post_id, comment_id, place)
+    JOIN users AS person ON person.id = told.user_id AND person.state = 'active'
+    JOIN users AS actor ON actor.id = told.actor_id
+    LEFT JOIN posts ON posts.id = told.post_id AND posts.status = 'published'
+    LEFT JOIN users AS owner ON owner.id = posts.user_id
+    WHERE actor.id <> person.id AND ${mayBeListedFor(recipient, "actor")}
+      AND (told.post_id IS NULL OR ${mayBeSeenBy(recipient, "owner")})
+      AND (told.comment_id IS NULL OR ${threadMayBeSeenBy(recipient)})
+      AND NOT EXISTS (SELECT FROM mutes WHERE muter_id = person.id AND muted_id = actor.id)
       AND NOT EXISTS (SELECT FROM notification_inboxes
-                      WHERE user_id = ${user_id}::uuid AND ${type}::text = ANY(types_off))
-    ORDER BY given.place`.execute(tx);
+                      WHERE notification_inboxes.user_id = person.id AND told.type = ANY(types_off))
+    ORDER BY told.place`.execute(tx);
   return Number(result.numAffectedRows);
 }
 
-/** One row if the post may be seen or there is none, with its author where that is not the person. */
-function postFor(userId: string, postId: string | null): RawBuilder<unknown> {
-  if (postId === null) return sql`(SELECT NULL::uuid AS author_id)`;
-  return sql`
-    (SELECT nullif(posts.user_id, ${userId}::uuid) AS author_id
-     FROM posts JOIN users AS owner ON owner.id = posts.user_id
-     WHERE posts.id = ${postId}::uuid AND posts.status = 'published' AND ${mayBeSeenBy(userId, "owner")})`;
+/** Of a comment in `told`: a reply is seen only by those who are shown the author of what it replies to. */
+function threadMayBeSeenBy(recipient: RawBuilder<string>): RawBuilder<boolean> {
+  return sql`NOT EXISTS (
+    SELECT FROM comments AS reply
+    JOIN comments AS parent ON parent.id = reply.parent_id
+    JOIN users AS parent_author ON parent_author.id = parent.user_id
+    WHERE reply.id = told.comment_id AND NOT ${mayBeListedFor(recipient, "parent_author")})`;
 }
 
-/** Whether this transaction has appended that the person is told of a comment. */
-export async function isTold(tx: Tx, userId: string, commentId: string): Promise<boolean> {
-  const { rows } = await sql`
-    SELECT FROM notification_log
-    WHERE op = 'add' AND comment_id = ${commentId} AND user_id = ${userId} AND type IN ('comment', 'reply') LIMIT 1`.execute(
-    tx,
-  );
-  return rows.length > 0;
+/** @returns whom this transaction has appended that they are told of a comment as a comment or a reply. */
+export async function toldOfComment(tx: Tx, commentId: string): Promise<string[]> {
+  const { rows } = await sql<{ user_id: string }>`
+    SELECT user_id FROM notification_log
+    WHERE op = 'add' AND comment_id = ${commentId} AND type IN ('comment', 'reply')`.execute(tx);
+  return rows.map((row) => row.user_id);
 }
 
 /** What is to go out of a person's notifications: all that fits what is given. */
@@ -68,30 +75,18 @@ export interface Removal {
   type?: NotificationType;
   subject?: string;
   actor_id?: string;
+  post_id?: string;
 }
 
 export async function appendRemovals(tx: Tx, removals: readonly Removal[]): Promise<void> {
   if (removals.length === 0) return;
   const column = (name: keyof Removal) => removals.map((removal) => removal[name] ?? null);
   await sql`
-    INSERT INTO notification_log (user_id, op, type, subject, actor_id)
-    SELECT user_id, 'remove', type, subject, actor_id
+    INSERT INTO notification_log (user_id, op, type, subject, actor_id, post_id)
+    SELECT user_id, 'remove', type, subject, actor_id, post_id
     FROM unnest(${column("user_id")}::uuid[], ${column("type")}::text[], ${column("subject")}::text[],
-                ${column("actor_id")}::uuid[]) AS removal (user_id, type, subject, actor_id)`.execute(tx);
-}
-
-/**
- * Takes a post out of all notifications. Who has one is read in one statement from what is folded and from what is not, so
- * a fold that is under way hides nobody. Its author is told in any case: likes may be on their way.
- */
-export async function appendPostRemoval(tx: Tx, postId: string, authorId: string): Promise<void> {
-  await sql`
-    INSERT INTO notification_log (user_id, op, post_id)
-    SELECT user_id, 'remove', ${postId}::uuid FROM (
-      SELECT ${authorId}::uuid AS user_id
-      UNION SELECT user_id FROM notifications WHERE post_id = ${postId}
-      UNION SELECT user_id FROM notification_log WHERE op = 'add' AND post_id = ${postId}
-    ) AS told`.execute(tx);
+                ${column("actor_id")}::uuid[], ${column("post_id")}::uuid[])
+           AS removal (user_id, type, subject, actor_id, post_id)`.execute(tx);
 }
 
 /** Takes these comments out of all notifications; replies to them are named among them. */
@@ -105,27 +100,6 @@ export async function appendCommentRemovals(tx: Tx, commentIds: readonly string[
       JOIN notifications ON notifications.id = folded.notification_id WHERE folded.comment_id = ANY(${commentIds}::uuid[])
       UNION SELECT user_id, comment_id FROM notification_log WHERE op = 'add' AND comment_id = ANY(${commentIds}::uuid[])
     ) AS told`.execute(tx);
-}
-
-/** Has everybody who was told of the account look anew whether it is there. */
-export async function appendRecounts(tx: Tx, actorId: string): Promise<void> {
-  await sql`
-    INSERT INTO notification_log (user_id, op, actor_id)
-    SELECT user_id, 'recount', ${actorId}::uuid FROM (${toldOf(actorId)}) AS told`.execute(tx);
-}
-
-/** @returns some of those who were told of the account, by id. */
-export async function someToldOf(db: Db, actorId: string, limit: number): Promise<string[]> {
-  const { rows } = await sql<{ user_id: string }>`
-    SELECT user_id FROM (${toldOf(actorId)}) AS told ORDER BY user_id LIMIT ${limit}`.execute(db);
-  return rows.map((row) => row.user_id);
-}
-
-function toldOf(actorId: string): RawBuilder<{ user_id: string }> {
-  return sql`
-    SELECT user_id FROM notification_actors JOIN notifications ON notifications.id = notification_id
-    WHERE actor_id = ${actorId}
-    UNION SELECT user_id FROM notification_log WHERE op = 'add' AND actor_id = ${actorId}`;
 }
 
 export async function isAnythingLogged(db: Db, userId: string): Promise<boolean> {

@@ -7,6 +7,7 @@ import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import { createEmit, type Emit } from "../../src/events.ts";
+import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { NotificationModel, type ShownNotification } from "../../test/support/notification-model.ts";
 import { type Happening, perform, type Step, stepOf } from "../../test/support/notification-steps.ts";
@@ -19,7 +20,9 @@ const db = openDb(t, database.url);
 
 const PEOPLE = 4;
 /** Who wrote which post. */
-const AUTHORS = [0, 1, 2];
+const AUTHORS = [0, 1, 1];
+/** Milliseconds, more than the likes of one step. */
+const TOLD_AFTER = 8;
 const RUNS = Number(process.env.TINTYPE_TEST_NOTIFICATION_RUNS ?? 8);
 
 const people = Array.from({ length: PEOPLE }, () => newId());
@@ -41,10 +44,12 @@ interface Ids {
   comments: string[];
   /** What the tables of relations hold. */
   written: Map<string, string>;
+  /** The notifications that a person has seen last. */
+  seen: Map<number, string[]>;
 }
 
 async function reset(): Promise<Ids> {
-  await sql`TRUNCATE follows, follow_requests, blocks, mutes, notification_inboxes, notification_log, notifications CASCADE`.execute(
+  await sql`TRUNCATE comments, follows, follow_requests, blocks, mutes, notification_inboxes, notification_log, notifications CASCADE`.execute(
     db,
   );
   await sql`DELETE FROM posts`.execute(db);
@@ -54,7 +59,7 @@ async function reset(): Promise<Ids> {
     SELECT id, author, 'published', now() FROM unnest(${posts}::uuid[], ${AUTHORS.map(person)}::uuid[]) AS made (id, author)`.execute(
     db,
   );
-  return { posts, comments: Array.from({ length: 100 }, () => newId()), written: new Map() };
+  return { posts, comments: Array.from({ length: 100 }, () => newId()), written: new Map(), seen: new Map() };
 }
 
 const person = (n: number) => people[n] ?? "";
@@ -71,16 +76,16 @@ async function happen(ids: Ids, model: NotificationModel, happenings: readonly H
 }
 
 function idsOf(ids: Ids, field: string, value: unknown): unknown {
-  if (field === "liked") return (value as number[]).map((n, place) => ({ user_id: person(n), at: at(place) }));
   if (Array.isArray(value)) return value.map((one) => idsOf(ids, field, one));
+  if (typeof value === "object" && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, idsOf(ids, name, one)]));
+  if (field === "at") return new Date(Date.now() - TOLD_AFTER + Number(value));
   if (typeof value !== "number") return value;
   if (field === "post_id") return ids.posts[value];
   return field === "comment_id" || field === "comment_ids" || field === "parent_id"
     ? ids.comments[value]
     : person(value);
 }
-
-const at = (place: number) => new Date(Date.now() + place - 10);
 
 /** Relations and states as they now are. */
 async function writeWorld(tx: Tx, ids: Ids, model: NotificationModel): Promise<void> {
@@ -104,18 +109,33 @@ async function writeWorld(tx: Tx, ids: Ids, model: NotificationModel): Promise<v
     WHERE users.id = now.id AND (users.state, users.is_private) <> (now.state, now.is_private)`.execute(tx);
   const gone = ids.posts.filter((_, n) => !model.posts[n]?.there);
   await sql`DELETE FROM posts WHERE id = ANY(${gone}::uuid[])`.execute(tx);
+  const comments = model.comments.map(({ author, post, parent }, n) => ({
+    ...{ id: ids.comments[n] ?? "", user_id: person(author), post_id: ids.posts[post] ?? "", text: "" },
+    ...{ parent_id: parent === null ? null : (ids.comments[parent] ?? ""), entities: sql<never>`'[]'` },
+  }));
+  for (const comment of comments.slice(Number(ids.written.get("comments") ?? 0)))
+    await tx.insertInto("comments").values(comment).execute();
+  ids.written.set("comments", `${comments.length}`);
 }
 
 async function play(ids: Ids, model: NotificationModel, step: Step): Promise<void> {
   const today = new Date().toISOString().slice(0, 10);
-  // What is done at once has no order that a list could show.
-  await delay(1);
-  if (step.do === "read") {
-    const list = await notificationsOf(context, person(step.who), { limit: 100, after: null });
-    const chosen = step.place === null ? null : list[step.place]?.id;
-    if (chosen === undefined) return;
+  // What is done at once has no order that a list could show; and likes are told later than they happen.
+  await delay(TOLD_AFTER);
+  if (step.do === "look") {
     perform(model, step, today);
-    await readNotifications(context, person(step.who), chosen);
+    await shownTo(ids, step.who, 100);
+  } else if (step.do === "read") {
+    const chosen = step.place === null ? null : ids.seen.get(step.who)?.[step.place];
+    if (chosen === undefined) return;
+    try {
+      await readNotifications(context, person(step.who), chosen);
+    } catch (error) {
+      // It is gone, or made anew and another one.
+      if (error instanceof HttpError && error.code === "NOTIFICATION_NOT_FOUND") return;
+      throw error;
+    }
+    perform(model, step, today);
   } else if (step.do === "preference") {
     perform(model, step, today);
     await changePreferences(db, person(step.who), { [step.type]: step.on });
@@ -127,9 +147,12 @@ async function play(ids: Ids, model: NotificationModel, step: Step): Promise<voi
 /** What the product shows a person, in the model's words, by pages of this size. */
 async function shownTo(ids: Ids, who: number, size: number): Promise<ShownNotification[]> {
   const shown: ShownNotification[] = [];
+  const seen: string[] = [];
+  ids.seen.set(who, seen);
   for (let after = null; ; ) {
     const page = await notificationsOf(context, person(who), { limit: size, after });
-    for (const { type, actors, actor_count, post_id, comment_id, read } of page) {
+    for (const { id, type, actors, actor_count, post_id, comment_id, read } of page) {
+      seen.push(id);
       const numberOf = (all: string[], id: string | null) => (id === null ? null : all.indexOf(id));
       shown.push({
         ...{ type, actor_count, read },
@@ -148,6 +171,7 @@ async function check(ids: Ids, model: NotificationModel, pages: readonly number[
   let seen = 0;
   for (const who of people.keys()) {
     const expected = model.list(who);
+    model.look(who);
     for (const size of pages) {
       const shown = await shownTo(ids, who, size);
       if (!isDeepStrictEqual(shown, expected))
@@ -160,6 +184,25 @@ async function check(ids: Ids, model: NotificationModel, pages: readonly number[
   }
   return seen;
 }
+
+/** What few random runs come upon. */
+const EXAMPLES: Step[][] = [
+  // A reply below the comment of somebody who is blocked by one who is mentioned there, and by the author of the post.
+  [
+    { do: "comment", who: 1, post: 0, parent: null, mentions: [] },
+    { do: "block", who: 2, whom: 1 },
+    { do: "block", who: 0, whom: 1 },
+    { do: "comment", who: 3, post: 0, parent: 0, mentions: [2] },
+  ],
+  // What is marked as read has moved to the top since it was shown, above one that was not.
+  [
+    { do: "comment", who: 1, post: 0, parent: null, mentions: [] },
+    { do: "look", who: 0 },
+    { do: "likes", changes: [{ post: 0, who: 2 }] },
+    { do: "comment", who: 1, post: 0, parent: null, mentions: [] },
+    { do: "read", who: 0, place: 0 },
+  ],
+];
 
 t.test("whatever several people do, each is shown what the model says", async (t) => {
   let seen = 0;
@@ -178,7 +221,7 @@ t.test("whatever several people do, each is shown what the model says", async (t
         await check(ids, model, [100, 2, 1]);
       },
     ),
-    { numRuns: RUNS },
+    { numRuns: RUNS, examples: EXAMPLES.map((steps) => [steps, 12]) },
   );
   t.ok(seen > RUNS * 20, `${seen} notifications were compared`);
 });

@@ -3,9 +3,10 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
 import { withAnswer } from "../../src/http/idempotency.ts";
 import type { Position } from "../../src/http/paging.ts";
+import { foldBacklog } from "./backlog.ts";
 import { notificationNotFound } from "./errors.ts";
 import { fold } from "./fold.ts";
-import { lockInbox, markRead, setTypesOff, typesOff } from "./inbox-store.ts";
+import { lockInbox, markRead, setShown, setTypesOff, typesOff } from "./inbox-store.ts";
 import { countUnread, listNotifications, type NotificationRow, placeOf } from "./store.ts";
 import { NOTIFICATION_TYPES, type NotificationType } from "./types.ts";
 
@@ -25,7 +26,10 @@ export async function notificationsOf(
   page: { limit: number; after: Position | null },
 ): Promise<NotificationRow[]> {
   await bringUpToDate(context, userId);
-  return listNotifications(context.db, userId, page);
+  const rows = await listNotifications(context.db, userId, page);
+  const shownAt = page.after === null && rows[0]?.newly_shown_at;
+  if (shownAt) await setShown(context.db, userId, shownAt);
+  return rows;
 }
 
 export async function unreadCount(context: ReadContext, userId: string): Promise<number> {
@@ -34,7 +38,8 @@ export async function unreadCount(context: ReadContext, userId: string): Promise
 }
 
 /**
- * Marks a notification and all that stand below it as read, or all. Idempotent; what is read stays read.
+ * Marks a notification and all that stand below it as read, as they were when the person last saw the list; or all.
+ * Idempotent; what is read stays read.
  * @returns how many are unread now, which is the answer.
  * @throws 404 for a notification that the person has not, or may not see.
  */
@@ -44,10 +49,10 @@ export async function readNotifications(
   upTo: string | null,
 ): Promise<{ unread_count: number }> {
   await bringUpToDate(context, userId);
-  const place = upTo === null ? null : isUuid(upTo) && (await placeOf(context.db, userId, upTo));
-  if (place === false || place === undefined) throw notificationNotFound({});
+  const place = upTo !== null && isUuid(upTo) ? await placeOf(context.db, userId, upTo) : undefined;
+  if (upTo !== null && place === undefined) throw notificationNotFound({});
   return withAnswer(context.db, 200, async (db) => {
-    await markRead(db, userId, place);
+    if (place !== null) await markRead(db, userId, place);
     return { unread_count: await countUnread(db, userId) };
   });
 }
@@ -55,6 +60,7 @@ export async function readNotifications(
 async function bringUpToDate({ db, emit }: ReadContext, userId: string): Promise<void> {
   await inTransaction(db, (tx) => emit(tx, "notifications.asked", { user_id: userId }));
   await fold(db, userId);
+  await foldBacklog(db, userId);
 }
 
 export type PreferencesByType = Record<NotificationType, boolean>;

@@ -22,11 +22,14 @@ export type Notification = Static<typeof Notification>;
 export const UnreadCount = Type.Object({ unread_count: Type.Integer() });
 
 export const ReadBody = Nullable(
-  Type.Object({
-    up_to: Type.Optional(
-      Id({ description: "a notification: it and all that stand below it are read; without it, all are" }),
-    ),
-  }),
+  Type.Object(
+    {
+      up_to: Type.Optional(
+        Nullable(Id({ description: "a notification: it and all that stand below it are read; without it, all are" })),
+      ),
+    },
+    { additionalProperties: false },
+  ),
 );
 
 const byType = <Value>(value: Value) =>

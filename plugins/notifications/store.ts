@@ -13,6 +13,8 @@ export interface NotificationRow
   actor_count: number;
   actors: UserRow[];
   read: boolean;
+  /** Where the latest of all stands, if the person has not been shown the list since; see `setShown`. */
+  newly_shown_at: Date | null;
 }
 
 /**
@@ -27,6 +29,8 @@ export async function listNotifications(
   const { rows } = await sql<NotificationRow>`
     SELECT page.id, page.type, page.post_id, page.actor_count, page.created_at, page.updated_at,
            page.updated_at <= ${readUpTo(userId)} AS read, actors.actors,
+           (SELECT last_at FROM notification_inboxes
+            WHERE user_id = ${userId} AND (shown_at IS NULL OR shown_at < last_at)) AS newly_shown_at,
            coalesce(page.comment_id, (
              SELECT comment_id FROM notification_comments
              WHERE notification_id = page.id AND actor_id = actors.latest_id ORDER BY at DESC, comment_id DESC LIMIT 1
@@ -67,12 +71,22 @@ export async function countUnread(db: Db, userId: string): Promise<number> {
   return rows[0]?.unread ?? 0;
 }
 
-/** Where a notification stands in the person's list; undefined for one that is not in it. */
-export async function placeOf(db: Db, userId: string, id: string): Promise<Date | undefined> {
-  const { rows } = await sql<{ updated_at: Date }>`
-    SELECT updated_at FROM notifications
+/**
+ * Where a notification stood in the list when the person last saw it: by what was done until then and still counts, and so
+ * above nothing that was not shown.
+ * @returns null for one that nothing is left of as it was shown; undefined for one that is not in the list.
+ */
+export async function placeOf(db: Db, userId: string, id: string): Promise<Date | null | undefined> {
+  const { rows } = await sql<{ place: Date | null }>`
+    SELECT CASE WHEN shown_at IS NULL OR updated_at <= shown_at THEN updated_at ELSE greatest(
+             (SELECT at FROM notification_actors
+              WHERE notification_id = notifications.id AND counted AND at <= shown_at ORDER BY at DESC LIMIT 1),
+             (SELECT max(comment.at) FROM notification_comments AS comment
+              JOIN notification_actors AS actor USING (notification_id, actor_id)
+              WHERE notification_id = notifications.id AND counted AND comment.at <= shown_at)) END AS place
+    FROM notifications JOIN notification_inboxes USING (user_id)
     WHERE id = ${id} AND user_id = ${userId} AND actor_count > 0 AND ${postMayBeSeenBy(userId)}`.execute(db);
-  return rows[0]?.updated_at;
+  return rows[0]?.place;
 }
 
 function readUpTo(userId: string): RawBuilder<Date> {

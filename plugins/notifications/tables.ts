@@ -5,6 +5,7 @@ export interface InboxesTable {
   user_id: string;
   last_at: Generated<Date>;
   read_at: Generated<Date>;
+  shown_at: Date | null;
   types_off: Generated<NotificationType[]>;
 }
 
@@ -52,6 +53,14 @@ export interface LogTable {
   at: Generated<Date>;
 }
 
+/** What all who were told of an account, or of a post, have to be told yet. */
+export interface BacklogTable {
+  id: Generated<string>;
+  actor_id: string | null;
+  post_id: string | null;
+  at: Generated<Date>;
+}
+
 export type LogRow = Selectable<LogTable>;
 export type InboxRow = Selectable<InboxesTable>;
 
@@ -59,6 +68,7 @@ declare module "../../src/db/schema.ts" {
   interface Schema {
     notification_inboxes: InboxesTable;
     notification_log: LogTable;
+    notification_backlog: BacklogTable;
     notifications: NotificationsTable;
     notification_actors: ActorsTable;
     notification_comments: CommentsTable;

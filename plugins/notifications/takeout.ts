@@ -2,6 +2,7 @@ import type { Context } from "../../src/context.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { jsonEntry, jsonListEntry, type TakeoutEntry } from "../../src/takeout.ts";
+import { foldBacklog } from "./backlog.ts";
 import { fold } from "./fold.ts";
 import { preferences } from "./notifications.ts";
 import { listNotifications } from "./store.ts";
@@ -16,9 +17,10 @@ export async function* notificationsTakeout({ db }: Pick<Context, "db">, userId:
 
 async function* notifications(db: Db, userId: string): AsyncGenerator<object> {
   await fold(db, userId);
+  await foldBacklog(db, userId);
   for (let after: Position | null | undefined = null; after !== undefined; ) {
     const page = await listNotifications(db, userId, { limit: PAGE, after });
-    for (const { actors, ...row } of page) {
+    for (const { actors, newly_shown_at: _, ...row } of page) {
       yield { ...row, actors: actors.map(({ id, username, display_name }) => ({ id, username, display_name })) };
     }
     const last = page.at(-1);

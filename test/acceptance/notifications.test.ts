@@ -177,6 +177,19 @@ t.test("blocks and mutes take away what was told, and keep away what would be", 
   t.strictSame(shown(await list(ana)), [["follow", "ben", 1]]);
 });
 
+t.test("nobody is told of a reply that hangs below the comment of somebody whom a block hides", async (t) => {
+  const [ana, ben, cem, dia] = (await register("ana", "ben", "cem", "dia")) as [SignedIn, SignedIn, SignedIn, SignedIn];
+  const post = await publish(ana, [photo]);
+  const comment = (who: SignedIn, json: object) => ok(who, "POST", `/posts/${post.id}/comments`, json);
+  const root = await comment(ben, { text: "first" });
+  for (const one of [ana, dia]) await ok(one, "POST", `/users/${ben.username}/block`);
+  const reply = await comment(cem, { text: `so @${dia.username}`, parent_id: root.id });
+  t.equal((await dia.request("GET", `/comments/${reply.id}/replies`)).status, 404);
+  t.strictSame([await list(ana), await list(dia)], [[], []]);
+  await comment(cem, { text: `or @${dia.username}` });
+  t.strictSame([shown(await list(ana)), shown(await list(dia))], [[["comment", "cem", 1]], [["mention", "cem", 1]]]);
+});
+
 t.test("the suspended and the deleted are not counted", async (t) => {
   const [ana, ben, cem] = (await register("ana", "ben", "cem")) as [SignedIn, SignedIn, SignedIn];
   for (const one of [ben, cem]) await follow(one, ana);
@@ -223,6 +236,9 @@ t.test("reading up to one, pages, and what is nobody's business", async (t) => {
     t.strictSame([status, body.error.code], [404, "NOTIFICATION_NOT_FOUND"]);
   }
   t.equal(await unread(ben), 1, "another's are untouched");
+  const { status } = await ana.request("POST", "/notifications/read", { json: { upTo: all[0].id } });
+  t.strictSame([status, await unread(ana)], [400, 1], "whoever misspells it does not mark everything");
+  t.strictSame(await ok(ana, "POST", "/notifications/read", { up_to: null }), { unread_count: 0 });
   t.strictSame(await ok(ana, "POST", "/notifications/read", {}), { unread_count: 0 });
   for (const [method, path] of [
     ["GET", "/notifications"],

@@ -46,6 +46,8 @@ interface Person {
   acts: Act[];
   /** What is up to here is read. */
   readUpTo: number;
+  /** When the list was seen last, and what was in it, the latest first. */
+  seen: { when: number; keys: string[] };
 }
 
 export class NotificationModel {
@@ -66,6 +68,7 @@ export class NotificationModel {
       off: new Set<Type>(),
       acts: [],
       readUpTo: 0,
+      seen: { when: 0, keys: [] },
     }));
     this.posts = authors.map((author) => ({ author, there: true, likes: new Set(), mentions: new Set() }));
   }
@@ -88,6 +91,13 @@ export class NotificationModel {
     return active && !this.isApart(viewer, author) && (!isPrivate || this.follows.has(`${viewer}>${author}`));
   }
 
+  /** Whether the comment, where it is a reply, hangs below one that the viewer is shown. */
+  private seesThread(viewer: number, comment: number): boolean {
+    const { parent = null } = this.comments[comment] ?? {};
+    const { author = viewer } = (parent === null ? undefined : this.comments[parent]) ?? {};
+    return this.person(author).active && !this.isApart(viewer, author);
+  }
+
   /** Tells it to somebody, unless there is a reason not to. @returns whether there was none. */
   tell(whom: number, act: Omit<Act, "when" | "post" | "comment"> & Partial<Pick<Act, "post" | "comment">>): boolean {
     const person = this.person(whom);
@@ -99,7 +109,8 @@ export class NotificationModel {
       this.isApart(whom, act.actor) ||
       this.mutes.has(`${whom}>${act.actor}`) ||
       person.off.has(act.type) ||
-      (post !== null && !this.sees(whom, post));
+      (post !== null && !this.sees(whom, post)) ||
+      (comment !== null && !this.seesThread(whom, comment));
     if (hidden) return false;
     const several = act.type === "comment" || act.type === "reply";
     const known = person.acts.some(
@@ -138,9 +149,20 @@ export class NotificationModel {
     });
   }
 
-  /** Marks what is at this place of the list, and all below it, as read; all without a place. */
+  /** Somebody sees their list. */
+  look(who: number): void {
+    this.person(who).seen = { when: this.clock, keys: this.groups(who).map(({ latest }) => keyOf(latest)) };
+  }
+
+  /**
+   * Marks what was at this place of the list when it was seen last, and all below it, as read: not what has happened
+   * since. All without a place.
+   */
   read(who: number, place: number | null): void {
-    const upTo = place === null ? this.clock : (this.groups(who)[place]?.latest.when ?? 0);
+    const { seen } = this.person(who);
+    const acts =
+      this.groups(who).find(({ latest }) => place !== null && keyOf(latest) === seen.keys[place])?.acts ?? [];
+    const upTo = place === null ? this.clock : (acts.find(({ when }) => when <= seen.when)?.when ?? 0);
     this.person(who).readUpTo = Math.max(this.person(who).readUpTo, upTo);
   }
 
@@ -150,8 +172,10 @@ export class NotificationModel {
     );
     const bySubject = Map.groupBy(
       seen.toSorted((a, b) => b.when - a.when),
-      ({ type, subject }) => `${type} ${subject}`,
+      keyOf,
     );
     return [...bySubject.values()].flatMap((acts) => (acts[0] ? [{ acts, latest: acts[0] }] : []));
   }
 }
+
+const keyOf = ({ type, subject }: { type: Type; subject: string }) => `${type} ${subject}`;

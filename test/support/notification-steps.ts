@@ -15,13 +15,16 @@ export type Step =
       who: number;
       whom: number;
     }
-  | { do: "likes"; post: number; people: number[] }
+  /** What a roll-up tells at once: each of them likes the post or does not any more, in this order. */
+  | { do: "likes"; changes: { post: number; who: number }[] }
   | { do: "comment"; who: number; post: number; parent: number | null; mentions: number[] }
   | { do: "delete comment"; comment: number }
   | { do: "like comment"; who: number; comment: number }
   | { do: "caption"; post: number; mentions: number[] }
   | { do: "delete post"; post: number }
   | { do: "private" | "public" | "suspend" | "unsuspend"; who: number }
+  | { do: "look"; who: number }
+  /** `place` is one of the list that was looked at last. */
   | { do: "read"; who: number; place: number | null }
   | { do: "preference"; who: number; type: Type; on: boolean };
 
@@ -30,12 +33,15 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
   const post = fc.nat(posts - 1);
   const some = fc.uniqueArray(who, { maxLength: 3 });
   const comment = fc.nat(99);
+  const changes = fc.uniqueArray(fc.record({ post, who }), {
+    ...{ maxLength: 6, selector: (one: { post: number; who: number }) => `${one.post} ${one.who}` },
+  });
   const change = (...names: Extract<Step, { whom: number }>["do"][]) =>
     fc.record({ do: fc.constantFrom(...names), who, whom: who });
   return fc.oneof(
     { weight: 5, arbitrary: change("follow", "follow", "unfollow", "approve", "deny") },
     { weight: 2, arbitrary: change("block", "unblock", "mute", "unmute", "unblock", "unmute") },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant("likes" as const), post, people: some }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant("likes" as const), changes }) },
     {
       weight: 6,
       arbitrary: fc.record({
@@ -53,6 +59,7 @@ export function stepOf(people: number, posts: number): fc.Arbitrary<Step> {
         who,
       }),
     },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant("look" as const), who }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), who, place: fc.option(fc.nat(4)) }) },
     {
       weight: 1,
@@ -95,6 +102,9 @@ export function perform(model: NotificationModel, step: Step, today: string): Ha
         oneOf(model, ({ active }) => !active, step.who),
         true,
       );
+    case "look":
+      model.look(step.who);
+      return [];
     case "read":
       model.read(step.who, step.place);
       return [];
@@ -203,19 +213,26 @@ function changePrivacy(model: NotificationModel, who: number, isPrivate: boolean
   return waiting.flatMap((other) => approve(model, other, who, today));
 }
 
-/** Each of them likes the post, or does not any more: what a roll-up tells of a while. */
-function like(model: NotificationModel, { post, people }: { post: number; people: number[] }): Happening[] {
-  const shown = model.posts[post];
-  if (!shown?.there || people.length === 0) return [];
-  const unliked = people.filter((who) => shown.likes.delete(who));
-  const liked = people.filter((who) => !unliked.includes(who));
-  for (const who of unliked)
-    model.forget(shown.author, (act) => act.type === "like" && act.post === post && act.actor === who);
-  for (const who of liked) {
-    shown.likes.add(who);
-    model.tell(shown.author, { type: "like", subject: `${post}`, actor: who, post });
+/** Told by post, so that only the times say what came first. */
+function like(model: NotificationModel, { changes }: { changes: { post: number; who: number }[] }): Happening[] {
+  const posts = [...model.posts.keys()].flatMap((post) => {
+    const { author = -1, there = false, likes = new Set() } = model.posts[post] ?? {};
+    const of = changes.flatMap((one, at) => (there && one.post === post ? [{ user_id: one.who, at }] : []));
+    const unliked = of.filter(({ user_id }) => likes.has(user_id)).map(({ user_id }) => user_id);
+    const liked = of.filter(({ user_id }) => !likes.has(user_id));
+    return of.length === 0 ? [] : [{ post_id: post, author_id: author, liked, unliked }];
+  });
+  for (const { post, who } of changes) {
+    const shown = model.posts[post];
+    if (!shown?.there) continue;
+    if (shown.likes.delete(who)) {
+      model.forget(shown.author, (act) => act.type === "like" && act.post === post && act.actor === who);
+    } else {
+      shown.likes.add(who);
+      model.tell(shown.author, { type: "like", subject: `${post}`, actor: who, post });
+    }
   }
-  return [{ event: "likes.rolled_up", data: { post_id: post, author_id: shown.author, liked, unliked } }];
+  return posts.length === 0 ? [] : [{ event: "likes.rolled_up", data: { posts } }];
 }
 
 function comment(model: NotificationModel, step: Extract<Step, { do: "comment" }>): Happening[] {

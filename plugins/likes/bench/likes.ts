@@ -14,6 +14,8 @@ const SPREAD = 5_000;
 const LOOKED_AT = 50;
 /** Milliseconds between two looks at a log that is being rolled up. */
 const LOOK_EVERY = 50;
+/** Likes of each post in the log whose roll-up is measured. */
+const LOGGED_EACH = 4;
 
 export interface LikesBenchOptions {
   likers: number;
@@ -68,6 +70,7 @@ export async function benchLikes(options: LikesBenchOptions): Promise<Report> {
     const said = contestants.map(({ name }) => `${name} ${Math.round(runs[name].at(-1)?.perSecond ?? 0)}`);
     log(`pair ${pair} of ${pairs}, likes a second: ${said.join(", ")}`);
   }
+  const rolledUpPerSecond = await rollUp(unlimited);
   const perSecond = (name: keyof typeof runs) => runs[name].map((run) => run.perSecond);
   const share = (name: keyof typeof runs, of: keyof typeof runs) =>
     median(perSecond(name).map((value, pair) => value / (perSecond(of)[pair] ?? Number.NaN)));
@@ -81,6 +84,7 @@ export async function benchLikes(options: LikesBenchOptions): Promise<Report> {
       hot_p99_ms: median(runs.hot.map(({ p99 }) => p99)),
       spread_p50_ms: median(runs.spread.map(({ p50 }) => p50)),
       spread_p99_ms: median(runs.spread.map(({ p99 }) => p99)),
+      rolled_up_per_s: rolledUpPerSecond,
       like_limit_check_share: share("limited", "spread"),
     },
     ratios: [
@@ -143,6 +147,31 @@ async function like(bench: Bench, postOf: (liker: number) => number): Promise<Ru
   if (rows[0]?.likes !== bench.liked) throw new OperationError(`${rows[0]?.likes} likes are there, not ${bench.liked}`);
   await rolledUp(database);
   return { perSecond: likes.perSecond, p50: likes.latency.p50, p99: likes.latency.p99 };
+}
+
+/** Has the worker roll up a log of likes of many posts, with all that follows from it. @returns rows a second. */
+async function rollUp({ server, database: { client }, dataset }: Bench): Promise<number> {
+  await client.query(
+    `INSERT INTO like_log (post_id, author_id, user_id, delta)
+     SELECT posts.id, posts.user_id, likers.id, 1 FROM (SELECT id FROM users ORDER BY id DESC LIMIT ${LOGGED_EACH}) AS likers
+     CROSS JOIN (SELECT id, user_id FROM posts ORDER BY id LIMIT ${SPREAD}) AS posts`,
+  );
+  const left = async () => {
+    const { rows } = await client.query<{ left: number }>("SELECT count(*)::int AS left FROM like_log");
+    return { rows: rows[0]?.left ?? 0, at: performance.now() };
+  };
+  const logged = (await left()).rows;
+  // A like wakes the worker; how long that takes is not measured.
+  const { status } = await fetch(`${server.url}/api/v1/posts/${dataset.postIds.at(-1)}/like`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${dataset.tokenOf(0)}` },
+  });
+  if (status !== 200) throw new OperationError(`a like was answered with ${status}`);
+  let begun = await left();
+  while (begun.rows >= logged) begun = await left();
+  let end = begun;
+  while (end.rows > 0) end = await left();
+  return (begun.rows / (end.at - begun.at)) * 1_000;
 }
 
 /** What one leaves to the worker is not done in the time of the next. */

@@ -1,0 +1,22 @@
+-- oldest-application: 0.2.0
+
+-- Where the latest notification stood when the person last saw the top of the list; null before that. What a notification
+-- has become since is not read by marking the one that was shown.
+ALTER TABLE notification_inboxes ADD COLUMN shown_at timestamptz(3);
+
+-- What concerns more people than one transaction tells: a job writes it into their logs, in batches. Until then whoever
+-- looks at their notifications has it done to theirs.
+CREATE TABLE notification_backlog (
+  id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  -- An account that is to be counted anew, or a post that is gone.
+  actor_id uuid,
+  post_id  uuid,
+  at       timestamptz(3) NOT NULL DEFAULT clock_timestamp(),
+  CHECK (num_nonnulls(actor_id, post_id) = 1)
+);
+
+-- Both with the id behind, by which those batches go on.
+CREATE INDEX notification_actors_told_idx ON notification_actors (actor_id, notification_id);
+DROP INDEX notification_actors_actor_idx;
+CREATE INDEX notifications_about_idx ON notifications (post_id, id) WHERE post_id IS NOT NULL;
+DROP INDEX notifications_post_idx;
