@@ -4,6 +4,10 @@
 -- has become since is not read by marking the one that was shown.
 ALTER TABLE notification_inboxes ADD COLUMN shown_at timestamptz(3);
 
+-- Taken out whole: shown nowhere and found by nothing, until a job has removed its actors, who may be a million, in batches.
+ALTER TABLE notifications ADD COLUMN gone boolean NOT NULL DEFAULT false;
+CREATE INDEX notifications_gone_idx ON notifications (user_id, id) WHERE gone;
+
 -- What concerns more people than one transaction tells: a job writes it into their logs, in batches. Until then whoever
 -- looks at their notifications has it done to theirs.
 CREATE TABLE notification_backlog (

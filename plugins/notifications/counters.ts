@@ -5,7 +5,7 @@ import { lockInbox } from "./inbox-store.ts";
 
 const NUMBERS = sql`
   SELECT id, actor_count AS kept,
-         (SELECT count(*)::int FROM notification_actors WHERE notification_id = notifications.id AND counted) AS actual
+         (SELECT count(*)::int FROM notification_actors WHERE notification_id = notifications.id AND counted AND NOT gone) AS actual
   FROM notifications`;
 
 export const notificationCounters: readonly Counter[] = [

@@ -2,9 +2,9 @@ import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { someTold } from "./backlog-store.ts";
 import { fold } from "./fold.ts";
-import { deleteInbox } from "./inbox-store.ts";
+import { removeSome } from "./fold-store.ts";
+import { deleteInbox, lockInbox } from "./inbox-store.ts";
 import { appendRemovals, discardLogged } from "./log-store.ts";
-import { removeSomeOf } from "./store.ts";
 
 const BATCH = 5_000;
 const PEOPLE = 500;
@@ -16,11 +16,16 @@ export async function eraseNotifications(
   signal: AbortSignal,
 ): Promise<void> {
   await discardLogged(db, userId);
-  for (let removed = BATCH; removed > 0; ) {
+  for (let more = true; more; ) {
     signal.throwIfAborted();
-    removed = await inTransaction(db, (tx) => removeSomeOf(tx, userId, BATCH));
+    more = await inTransaction(db, async (tx) => {
+      // Held from the last look until it is gone: a fold in between would leave notifications without an inbox.
+      await lockInbox(tx, userId);
+      const isMore = await removeSome(tx, userId, { gone: false, limit: BATCH });
+      if (!isMore) await deleteInbox(tx, userId);
+      return isMore;
+    });
   }
-  await deleteInbox(db, userId);
   for (;;) {
     const { people } = await someTold(db, { actor_id: userId }, PEOPLE);
     if (people.length === 0) return;

@@ -98,7 +98,7 @@ export async function addComments(
 
 /**
  * Brings notifications into line with their actors: adds to the counts of these, by id, and puts each where the latest of
- * its counted actors stands. Where none of them is counted it is shown nowhere.
+ * its counted actors stands. Where none of them is counted it is shown nowhere; what is gone stays so.
  */
 export async function settleGroups(tx: Tx, counts: ReadonlyMap<string, number>): Promise<void> {
   if (counts.size === 0) return;
@@ -109,7 +109,7 @@ export async function settleGroups(tx: Tx, counts: ReadonlyMap<string, number>):
                                WHERE notification_id = notifications.id AND counted
                                ORDER BY at DESC, actor_id DESC LIMIT 1), updated_at)
     FROM unnest(${[...counts.keys()]}::uuid[], ${[...counts.values()]}::integer[]) AS change (id, more)
-    WHERE notifications.id = change.id`.execute(tx);
+    WHERE notifications.id = change.id AND NOT gone`.execute(tx);
 }
 
 /** What is taken out: all that fits. */
@@ -132,7 +132,7 @@ export async function removeFitting(
   if (post_id !== null) fits.push(sql`notifications.post_id = ${post_id}`);
   const condition = sql.join(fits, sql` AND `);
   if (actor_ids === null) {
-    await sql`DELETE FROM notifications WHERE ${condition}`.execute(tx);
+    await takeOut(tx, condition);
     return;
   }
   const actors = sql`${actor_ids}::uuid[]`;
@@ -146,12 +146,43 @@ export async function removeFitting(
   await settleRemoved(tx, rows);
 }
 
+/**
+ * Takes notifications out whole. Their actors stay for `removeSome`: a statement that removes a million of them meets the time
+ * limit, at every try. Nothing that comes later belongs to them: no subject is their own id.
+ */
+async function takeOut(tx: Tx, condition: RawBuilder<unknown>): Promise<void> {
+  await sql`
+    UPDATE notifications SET gone = true, actor_count = 0, subject = id::text, post_id = NULL
+    WHERE ${condition} AND NOT gone`.execute(tx);
+}
+
+/**
+ * Removes some of the notifications of a person, those that are gone or all: so many rows of each table. The inbox is held.
+ * @returns whether there may be more.
+ */
+export async function removeSome(
+  tx: Tx,
+  userId: string,
+  { gone, limit }: { gone: boolean; limit: number },
+): Promise<boolean> {
+  const which = sql`FROM notifications WHERE user_id = ${userId} ${gone ? sql`AND gone` : sql``}`;
+  for (const table of ["notification_comments", "notification_actors"]) {
+    const { numAffectedRows } = await sql`
+      DELETE FROM ${sql.table(table)} WHERE ctid = ANY(ARRAY(
+        SELECT part.ctid FROM (SELECT id ${which}) AS whole
+        JOIN ${sql.table(table)} AS part ON part.notification_id = whole.id LIMIT ${limit}))`.execute(tx);
+    if (Number(numAffectedRows) === limit) return true;
+  }
+  const { numAffectedRows } =
+    await sql`DELETE FROM notifications WHERE id IN (SELECT id ${which} LIMIT ${limit})`.execute(tx);
+  return Number(numAffectedRows) === limit;
+}
+
 /** Takes comments out, with all that is about them and with actors who have no other comment there. */
 export async function removeComments(tx: Tx, userId: string, commentIds: readonly string[]): Promise<void> {
-  await sql`
-    DELETE FROM notifications
-    WHERE user_id = ${userId} AND type IN ('reply', 'mention', 'comment_like') AND subject = ANY(${commentIds}::text[])`.execute(
+  await takeOut(
     tx,
+    sql`user_id = ${userId} AND type IN ('reply', 'mention', 'comment_like') AND subject = ANY(${commentIds}::text[])`,
   );
   const { rows } = await sql<{ notification_id: string; actor_id: string }>`
     DELETE FROM notification_comments USING notifications

@@ -11,6 +11,7 @@ import {
   recountActors,
   removeComments,
   removeFitting,
+  removeSome,
   settleGroups,
   stillToTell,
 } from "./fold-store.ts";
@@ -23,6 +24,8 @@ import { BY_COMMENTS, type NotificationType } from "./types.ts";
 /** Rows of the log that one transaction folds, and people of whom the job reads the ids at a time. */
 const CHUNK = 1_000;
 const PEOPLE = 500;
+/** Rows that a fold removes itself of what it takes out; the rest is left to a job. */
+const REMOVED_AT_ONCE = 1_000;
 
 /**
  * Folds what is logged for a person into their notifications. Whatever was committed before it began is in them when it
@@ -58,6 +61,7 @@ export async function foldAll(db: Db, signal: AbortSignal): Promise<void> {
  */
 async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
   const { rows, last_at } = placed(await takeLogged(tx, inbox.user_id, CHUNK), inbox.last_at);
+  const removes = rows.some(({ op }) => op === "remove" || op === "remove_comment");
   const moved: NotificationType[] = [];
   while (rows.length > 0) {
     const op = rows[0]?.op;
@@ -68,6 +72,7 @@ async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
     else if (op === "remove_comment") await removeComments(tx, inbox.user_id, run.map(idOf("comment_id")));
     else await recountActors(tx, inbox.user_id, run.map(idOf("actor_id")));
   }
+  if (removes) await removeSome(tx, inbox.user_id, { gone: true, limit: REMOVED_AT_ONCE });
   if (last_at > inbox.last_at) await setLastAt(tx, inbox.user_id, last_at);
   return moved;
 }

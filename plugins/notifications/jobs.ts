@@ -10,7 +10,7 @@ declare module "../../src/jobs/job.ts" {
   }
 }
 
-/** Folds what is logged for people who do not ask for it, so that the log holds the events of a minute. */
+/** Folds what is logged for people who do not ask for it, so that the log holds the events of a minute; removes what folds took out. */
 export const foldJob = defineJob<Context, "notifications.fold">({
   name: "notifications.fold",
   attempts: 1,
@@ -19,11 +19,16 @@ export const foldJob = defineJob<Context, "notifications.fold">({
   expireSeconds: 600,
   schedule: "* * * * *",
   async open({ db }) {
-    const [{ foldAll }, { spreadAbandoned }] = await Promise.all([import("./fold.ts"), import("./backlog.ts")]);
+    const [{ foldAll }, { spreadAbandoned }, { removeGone }] = await Promise.all([
+      import("./fold.ts"),
+      import("./backlog.ts"),
+      import("./sweep.ts"),
+    ]);
     return {
       async handle(_data, { signal }) {
         await spreadAbandoned(db, signal);
         await foldAll(db, signal);
+        await removeGone(db, signal);
       },
     };
   },

@@ -12,7 +12,7 @@ import { eraseNotifications } from "./erase.ts";
 import { fold, foldAll } from "./fold.ts";
 import { notificationsOf, readNotifications, unreadCount } from "./notifications.ts";
 import { notifications } from "./plugin.ts";
-import { sweepNotifications } from "./sweep.ts";
+import { removeGone, sweepNotifications } from "./sweep.ts";
 
 const database = await testDatabase(t);
 const db = openDb(t, database.url);
@@ -137,6 +137,23 @@ t.test("more than one transaction folds, in one order", async (t) => {
   const [first] = await notificationsOf(context, author, ALL);
   t.equal(first?.actor_count, 1_300, "500 who stayed, of those who came again the first 500, and 300");
   t.ok((first?.updated_at.getTime() ?? 0) < Date.now() + 1_000, "it does not run ahead of the clock");
+
+  const comment_id = await commentBy(fans[0] ?? "", { post_id, post_author_id: author });
+  await tell("comment.liked", { comment_id, post_id, author_id: author, user_id: fans[1] ?? "" });
+  await notificationsOf(context, author, ALL);
+  await tell("post.deleted", { post_id, author_id: author, published_at: new Date() });
+  t.strictSame([await notificationsOf(context, author, ALL), await unreadCount(context, author)], [[], 0]);
+  t.ok((await rowsOf("notification_actors")) > 0, "more than one statement removes are left for the job");
+  const last = fans.at(-1) ?? "";
+  await db.updateTable("users").set({ state: "suspended" }).where("id", "=", last).execute();
+  await tell("account.suspended", { user_id: last });
+  await like(await addPost(author), author, fans.slice(0, 2));
+  t.equal((await notificationsOf(context, author, ALL)).length, 1, "and are in the way of nothing");
+  const silent = { onWrong: () => undefined, onProgress: () => undefined };
+  const [verified] = await verifyCounters(db, notificationCounters, { repair: false, signal, ...silent });
+  t.equal(verified?.wrong, 0);
+  await removeGone(db, signal);
+  t.strictSame([await rowsOf("notifications"), await rowsOf("notification_actors")], [1, 2]);
 });
 
 t.test("a notification stands where the latest of what is left puts it, whatever the clock says", async (t) => {

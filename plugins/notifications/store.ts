@@ -147,16 +147,10 @@ export async function removeSomeOld(
   return ids.length === groups;
 }
 
-/** Removes some of what was told to an account. @returns how much, 0 when nothing is left. */
-export async function removeSomeOf(tx: Tx, userId: string, limit: number): Promise<number> {
-  // Actors first: one notification may have a million, and they would all go with it in one transaction.
-  const actors = await sql`
-    DELETE FROM notification_actors WHERE ctid = ANY(ARRAY(
-      SELECT actor.ctid FROM notification_actors AS actor JOIN notifications ON notifications.id = actor.notification_id
-      WHERE notifications.user_id = ${userId} LIMIT ${limit}))`.execute(tx);
-  if (actors.numAffectedRows) return Number(actors.numAffectedRows);
-  const groups = await sql`
-    DELETE FROM notifications
-    WHERE id IN (SELECT id FROM notifications WHERE user_id = ${userId} LIMIT ${limit})`.execute(tx);
-  return Number(groups.numAffectedRows);
+/** A page of those of whose notifications some are gone and not removed yet, by id. */
+export async function peopleWithGone(db: Db, after: string, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ user_id: string }>`
+    SELECT user_id FROM notifications WHERE gone AND user_id > ${after}
+    GROUP BY user_id ORDER BY user_id LIMIT ${limit}`.execute(db);
+  return rows.map((row) => row.user_id);
 }

@@ -1,7 +1,8 @@
 import { NIL } from "uuid";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
+import { removeSome } from "./fold-store.ts";
 import { lockInbox } from "./inbox-store.ts";
-import { peopleWithOld, removeSomeOld } from "./store.ts";
+import { peopleWithGone, peopleWithOld, removeSomeOld } from "./store.ts";
 import { RETENTION } from "./types.ts";
 
 const PEOPLE = 500;
@@ -31,4 +32,21 @@ export async function sweepNotifications(db: Db, signal: AbortSignal): Promise<n
     after = people.at(-1);
   }
   return swept;
+}
+
+/** Removes what was taken out and had too many actors to go with it at once. It may be ended at any moment and run again. */
+export async function removeGone(db: Db, signal: AbortSignal): Promise<void> {
+  for (let after: string | undefined = NIL; after !== undefined; ) {
+    const people: string[] = await peopleWithGone(db, after, PEOPLE);
+    for (const userId of people) {
+      for (let more = true; more; ) {
+        signal.throwIfAborted();
+        more = await inTransaction(db, async (tx) => {
+          await lockInbox(tx, userId);
+          return removeSome(tx, userId, { gone: true, limit: BATCH.actors });
+        });
+      }
+    }
+    after = people.at(-1);
+  }
 }

@@ -20,6 +20,7 @@ export interface NotificationsTable {
   actor_count: Generated<number>;
   created_at: Date;
   updated_at: Date;
+  gone: Generated<boolean>;
 }
 
 export interface ActorsTable {
