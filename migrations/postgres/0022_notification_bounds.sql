@@ -16,10 +16,17 @@ CREATE TABLE notification_backlog (
   actor_id uuid,
   post_id  uuid,
   at       timestamptz(3) NOT NULL DEFAULT clock_timestamp(),
+  -- How far the job is: first by id of the log; then, not null any more, by id of the notifications.
+  logged_up_to bigint NOT NULL DEFAULT 0,
+  folded_up_to uuid,
   CHECK (num_nonnulls(actor_id, post_id) = 1)
 );
 
--- Both with the id behind, by which those batches go on.
+-- All with the id behind, by which those batches go on.
+CREATE INDEX notification_log_about_idx ON notification_log (post_id, id) WHERE op = 'add' AND post_id IS NOT NULL;
+DROP INDEX notification_log_post_idx;
+CREATE INDEX notification_log_told_idx ON notification_log (actor_id, id) WHERE op = 'add';
+DROP INDEX notification_log_actor_idx;
 CREATE INDEX notification_actors_told_idx ON notification_actors (actor_id, notification_id);
 DROP INDEX notification_actors_actor_idx;
 CREATE INDEX notifications_about_idx ON notifications (post_id, id) WHERE post_id IS NOT NULL;

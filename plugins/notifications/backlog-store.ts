@@ -7,15 +7,6 @@ import type { Db, Tx } from "../../src/db/transaction.ts";
 /** An account that is to be counted anew, or a post that is gone. */
 export type Subject = { actor_id: string } | { post_id: string };
 
-/** SQL: a row of the log for each of these people, rows of `user_id`. */
-function append(subject: Subject, people: RawBuilder<{ user_id: string }>): RawBuilder<unknown> {
-  const [op, actorId, postId] =
-    "actor_id" in subject ? ["recount", subject.actor_id, null] : ["remove", null, subject.post_id];
-  return sql`
-    INSERT INTO notification_log (user_id, op, actor_id, post_id)
-    SELECT DISTINCT user_id, ${op}::text, ${actorId}::uuid, ${postId}::uuid FROM (${people}) AS told`;
-}
-
 /** SQL: who was told, by what is folded: rows of `user_id` and the `id` of the notification. */
 function folded(subject: Subject): RawBuilder<{ user_id: string; id: string }> {
   return "actor_id" in subject
@@ -24,70 +15,97 @@ function folded(subject: Subject): RawBuilder<{ user_id: string; id: string }> {
     : sql`SELECT user_id, id FROM notifications WHERE post_id = ${subject.post_id}::uuid`;
 }
 
-/** SQL: who was told, by what is not folded yet: the events of a minute. */
-function logged(subject: Subject): RawBuilder<{ user_id: string }> {
+/** SQL: who was told, by what is not folded yet, the events of a minute: rows of `user_id` and the `id` in the log. */
+function logged(subject: Subject): RawBuilder<{ user_id: string; id: string }> {
   const of = "actor_id" in subject ? sql`actor_id = ${subject.actor_id}` : sql`post_id = ${subject.post_id}`;
-  return sql`SELECT user_id FROM notification_log WHERE op = 'add' AND ${of}::uuid`;
+  return sql`SELECT user_id, id FROM notification_log WHERE op = 'add' AND ${of}::uuid`;
 }
 
 /** @returns some of those who were told, and whether they are all. Read in one statement: a fold that is under way hides nobody. */
 export async function someTold(db: Db, subject: Subject, limit: number): Promise<{ people: string[]; all: boolean }> {
   const { rows } = await sql<{ user_id: string }>`
-    (SELECT user_id FROM (${folded(subject)}) AS folded LIMIT ${limit}) UNION ALL (${logged(subject)} LIMIT ${limit})`.execute(
-    db,
-  );
+    (SELECT user_id FROM (${folded(subject)}) AS folded LIMIT ${limit})
+    UNION ALL (SELECT user_id FROM (${logged(subject)}) AS logged LIMIT ${limit})`.execute(db);
   return { people: [...new Set(rows.map((row) => row.user_id))], all: rows.length < limit };
 }
 
+/** A row of the log for each of these people. */
 export async function appendFor(tx: Tx, subject: Subject, people: readonly string[]): Promise<void> {
-  await append(subject, sql`SELECT unnest(${people}::uuid[]) AS user_id`).execute(tx);
+  const [op, actorId, postId] =
+    "actor_id" in subject ? ["recount", subject.actor_id, null] : ["remove", null, subject.post_id];
+  await sql`
+    INSERT INTO notification_log (user_id, op, actor_id, post_id)
+    SELECT DISTINCT user_id, ${op}::text, ${actorId}::uuid, ${postId}::uuid FROM unnest(${people}::uuid[]) AS user_id`.execute(
+    tx,
+  );
+}
+
+/** How far the people of a subject have been told. */
+export interface Reached {
+  /** By id of the log. */
+  logged_up_to: string;
+  /** By id of the notifications; null while the log is not through. */
+  folded_up_to: string | null;
 }
 
 /**
- * The same for those whom the log tells now. Before `appendToFolded`: what is folded in between is then told by this, and
- * what is appended later is folded by what is true then.
+ * Tells the next of them: first a page of those whom the log tells, then of those whom what is folded tells. In that order: what
+ * is folded in between is then told by the second, and what is appended later is folded by what is true then.
+ * @returns how far that is; undefined when all are told.
  */
-export async function appendToLogged(tx: Tx, subject: Subject): Promise<void> {
-  await append(subject, logged(subject)).execute(tx);
-}
-
-/** The same for a page of what is folded, by id of the notifications. @returns the last of them; undefined when none is left. */
-export async function appendToFolded(
+export async function appendToNext(
   tx: Tx,
   subject: Subject,
-  { after, limit }: { after: string; limit: number },
-): Promise<string | undefined> {
-  const page = await sql<{ user_id: string; id: string }>`
-    SELECT user_id, id FROM (${folded(subject)}) AS folded WHERE id > ${after}::uuid ORDER BY id LIMIT ${limit}`.execute(
+  { logged_up_to, folded_up_to }: Reached,
+  limit: number,
+): Promise<Reached | undefined> {
+  const isLog = folded_up_to === null;
+  const all = isLog ? logged(subject) : folded(subject);
+  const after = isLog ? sql`${logged_up_to}::bigint` : sql`${folded_up_to}::uuid`;
+  const { rows } = await sql<{ user_id: string; id: string }>`
+    SELECT user_id, id FROM (${all}) AS told WHERE id > ${after} ORDER BY id LIMIT ${limit}`.execute(tx);
+  await appendFor(
     tx,
+    subject,
+    rows.map((row) => row.user_id),
   );
-  await appendFor(tx, subject, [...new Set(page.rows.map((row) => row.user_id))]);
-  return page.rows.at(-1)?.id;
+  const last = rows.at(-1)?.id;
+  if (isLog) return last === undefined ? { logged_up_to, folded_up_to: NIL } : { logged_up_to: last, folded_up_to };
+  return last === undefined ? undefined : { logged_up_to, folded_up_to: last };
 }
-
-/** Where `appendToFolded` begins. */
-export const BEGINNING = NIL;
 
 export async function enterBacklog(tx: Tx, subject: Subject): Promise<void> {
   await tx.insertInto("notification_backlog").values(subject).execute();
 }
 
-/** @returns number of the latest entry; null for none. Those that come later ask for another round. */
-export async function lastEntry(db: Db, subject: Subject): Promise<string | null> {
-  const { last } = await entries(db, subject)
-    .select((query) => query.fn.max("id").as("last"))
-    .executeTakeFirstOrThrow();
-  return last;
+/**
+ * @returns the latest entry, and how far the job is with it; undefined for none. Those that come later ask for another round, from
+ * the beginning.
+ */
+export async function lastEntry(db: Db, subject: Subject): Promise<(Reached & { id: string }) | undefined> {
+  return db
+    .selectFrom("notification_backlog")
+    .select(["id", "logged_up_to", "folded_up_to"])
+    .where(...isOf(subject))
+    .orderBy("id", "desc")
+    .limit(1)
+    .executeTakeFirst();
+}
+
+export async function noteReached(tx: Tx, entryId: string, reached: Reached): Promise<void> {
+  await tx.updateTable("notification_backlog").set(reached).where("id", "=", entryId).execute();
 }
 
 export async function leaveBacklog(db: Db, subject: Subject, upTo: string): Promise<void> {
-  const [column, id] = Object.entries(subject)[0] as ["actor_id" | "post_id", string];
-  await db.deleteFrom("notification_backlog").where(column, "=", id).where("id", "<=", upTo).execute();
+  await db
+    .deleteFrom("notification_backlog")
+    .where(...isOf(subject))
+    .where("id", "<=", upTo)
+    .execute();
 }
 
-function entries(db: Db, subject: Subject) {
-  const [column, id] = Object.entries(subject)[0] as ["actor_id" | "post_id", string];
-  return db.selectFrom("notification_backlog").where(column, "=", id);
+function isOf(subject: Subject): ["actor_id" | "post_id", "=", string] {
+  return "actor_id" in subject ? ["actor_id", "=", subject.actor_id] : ["post_id", "=", subject.post_id];
 }
 
 /** What is in the backlog, all or what has been there for some milliseconds. It is empty but for the minute after something big. */

@@ -1,12 +1,13 @@
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
+import type { Run } from "../../src/jobs/job.ts";
 import {
   appendFor,
-  appendToFolded,
-  appendToLogged,
-  BEGINNING,
+  appendToNext,
   enterBacklog,
   lastEntry,
   leaveBacklog,
+  noteReached,
+  type Reached,
   readBacklog,
   type Subject,
   someTold,
@@ -31,23 +32,36 @@ export async function tellAll(tx: Tx, subject: Subject): Promise<boolean> {
   return all;
 }
 
-/** Writes it into the logs of all who were told. It may be ended at any moment and run again, also twice at once. */
+/**
+ * Writes it into the logs of all who were told. It may be ended at any moment and run again, also twice at once; what is in the
+ * backlog goes on where it was.
+ */
 export async function spread(db: Db, subject: Subject, signal: AbortSignal): Promise<void> {
-  const last = await lastEntry(db, subject);
-  await inTransaction(db, (tx) => appendToLogged(tx, subject));
-  for (let after: string | undefined = BEGINNING; after !== undefined; ) {
+  const entry = await lastEntry(db, subject);
+  let reached: Reached | undefined = entry ?? { logged_up_to: "0", folded_up_to: null };
+  while (reached !== undefined) {
     signal.throwIfAborted();
-    const page: { after: string; limit: number } = { after, limit: BATCH };
-    after = await inTransaction(db, (tx) => appendToFolded(tx, subject, page));
+    const before: Reached = reached;
+    reached = await inTransaction(db, async (tx) => {
+      const next = await appendToNext(tx, subject, before, BATCH);
+      if (entry && next) await noteReached(tx, entry.id, next);
+      return next;
+    });
   }
-  if (last !== null) await leaveBacklog(db, subject, last);
+  if (entry) await leaveBacklog(db, subject, entry.id);
 }
 
-/** Goes on with what its job has left. */
-export async function spreadAbandoned(db: Db, signal: AbortSignal): Promise<void> {
+/** Goes on with what its job has left. What fails is logged, and is in the way of nothing else. */
+export async function spreadAbandoned(db: Db, { signal, log }: Pick<Run, "signal" | "log">): Promise<void> {
   const { actorIds, postIds } = await readBacklog(db, ABANDONED_AFTER);
-  for (const actor_id of actorIds) await spread(db, { actor_id }, signal);
-  for (const post_id of postIds) await spread(db, { post_id }, signal);
+  for (const subject of [...actorIds.map((actor_id) => ({ actor_id })), ...postIds.map((post_id) => ({ post_id }))]) {
+    try {
+      await spread(db, subject, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.error({ err: error, ...subject }, "not all who were told of it could be told what became of it");
+    }
+  }
 }
 
 /** Does to one person's notifications what the backlog has not told them yet. */

@@ -25,10 +25,10 @@ export const foldJob = defineJob<Context, "notifications.fold">({
       import("./sweep.ts"),
     ]);
     return {
-      async handle(_data, { signal }) {
-        await spreadAbandoned(db, signal);
+      async handle(_data, { signal, log }) {
         await foldAll(db, signal);
         await removeGone(db, signal);
+        await spreadAbandoned(db, { signal, log });
       },
     };
   },

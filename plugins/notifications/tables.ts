@@ -60,6 +60,8 @@ export interface BacklogTable {
   actor_id: string | null;
   post_id: string | null;
   at: Generated<Date>;
+  logged_up_to: Generated<string>;
+  folded_up_to: string | null;
 }
 
 export type LogRow = Selectable<LogTable>;
