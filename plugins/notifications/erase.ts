@@ -2,7 +2,7 @@ import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { someTold } from "./backlog-store.ts";
 import { fold } from "./fold.ts";
-import { removeSome } from "./fold-store.ts";
+import { removeFitting, removeSome } from "./fold-store.ts";
 import { deleteInbox, lockInbox } from "./inbox-store.ts";
 import { appendRemovals, discardLogged } from "./log-store.ts";
 
@@ -34,6 +34,15 @@ export async function eraseNotifications(
     for (const one of people) {
       signal.throwIfAborted();
       await fold(db, one);
+      await removeUnheld(db, one, userId);
     }
   }
+}
+
+/** Takes the actor out where nothing is folded, and the log discarded: that person is being deleted too, and has no inbox. */
+async function removeUnheld(db: Context["db"], userId: string, actorId: string): Promise<void> {
+  await inTransaction(db, async (tx) => {
+    if (await lockInbox(tx, userId)) return;
+    await removeFitting(tx, userId, { type: null, subject: null, post_id: null, actor_ids: [actorId] });
+  });
 }

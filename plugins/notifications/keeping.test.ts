@@ -319,6 +319,16 @@ t.test("an account that goes takes with it what it was told and what it did", as
   );
   await readNotifications(context, author, null);
 
+  // Goes too, and has notifications without an inbox.
+  const [leaving = ""] = await addPeople(1);
+  await tell("follow.requested", { follower_id: gone, following_id: leaving });
+  await sql`
+    WITH told AS (
+      INSERT INTO notifications (id, user_id, type, subject, created_at, updated_at, actor_count)
+      VALUES (${newId()}, ${leaving}, 'follow', 'once', now(), now(), 1) RETURNING id
+    ) INSERT INTO notification_actors SELECT id, ${gone}, now(), true FROM told`.execute(db);
+  await db.updateTable("users").set({ state: "deleting" }).where("id", "=", leaving).execute();
+
   const stopped = new AbortController();
   stopped.abort();
   await t.rejects(eraseNotifications(context, gone, stopped.signal), { name: "AbortError" });
