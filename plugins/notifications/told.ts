@@ -100,7 +100,10 @@ async function tellOfComment(tx: Tx, event: Events["comment.created"]): Promise<
   await tell(post_author_id, "comment", post_id);
 }
 
-/** Once at once, and once when no transaction is left that began before: a like may be rolled up meanwhile. */
+/**
+ * Once at once, and once by a job after the commit: a fold that is under way has read how the account was before. What is still
+ * appended then, by transactions that began before, is folded by what is true then.
+ */
 async function recount(tx: Tx, { user_id }: { user_id: string }, { enqueue }: Pick<Context, "enqueue">): Promise<void> {
   await tellAll(tx, { actor_id: user_id });
   await enqueue(tx, "notifications.spread", { actor_id: user_id });
