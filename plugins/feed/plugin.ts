@@ -33,6 +33,7 @@ export const feed: Feature = {
       await (await import("./fan-out.ts")).enqueueFanOut(tx, context, post, "remove");
     },
     "follow.started": (tx, { follower_id }, context) => changed(tx, context, [follower_id]),
+    "follows.approved": (tx, { started_ids }, context) => changed(tx, context, started_ids),
     "follow.ended": (tx, { follower_id, erased }, context) => changed(tx, context, erased ? [] : [follower_id]),
     "account.blocked": (tx, { blocker_id, blocked_id }, context) => changed(tx, context, [blocker_id, blocked_id]),
     "account.unblocked": (tx, { blocker_id, blocked_id, erased }, context) =>

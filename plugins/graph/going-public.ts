@@ -69,10 +69,6 @@ async function approveAll(
   const started = await insertFollowers(tx, userId, approved);
   const counted = started.filter((one) => one.counted).map(({ id }) => id);
   await addToFollowCounts(tx, { userId, end: "to", others: counted }, 1);
-  const followers = new Set(started.map(({ id }) => id));
-  for (const follower_id of approved) {
-    const pair = { follower_id, following_id: userId };
-    if (followers.has(follower_id)) await emit(tx, "follow.started", pair);
-    await emit(tx, "follow.approved", pair);
-  }
+  const started_ids = started.map(({ id }) => id);
+  await emit(tx, "follows.approved", { following_id: userId, follower_ids: approved, started_ids });
 }

@@ -44,6 +44,11 @@ declare module "../../src/events.ts" {
     "follow.requested": { follower_id: string; following_id: string };
     /** The request was answered with yes; `follow.started` goes before it. */
     "follow.approved": { follower_id: string; following_id: string };
+    /**
+     * Many at once, of an account that has gone public, in the place of `follow.approved` of each and of `follow.started` of
+     * those who did not follow it yet.
+     */
+    "follows.approved": { following_id: string; follower_ids: string[]; started_ids: string[] };
     /** Withdrawn, denied, or ended by a block. */
     "follow.request_ended": { follower_id: string; following_id: string };
     "account.blocked": { blocker_id: string; blocked_id: string };

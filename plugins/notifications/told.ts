@@ -15,6 +15,21 @@ export const told: Told = {
     await appendRemovals(tx, [{ user_id: following_id, type: "follow_request", actor_id: follower_id }]);
     await appendNews(tx, [{ user_id: following_id, type: "follow", subject: null, actor_id: follower_id }]);
   },
+  "follows.approved": async (tx, { following_id, follower_ids, started_ids }) => {
+    await appendRemovals(
+      tx,
+      started_ids.map((actor_id) => ({ user_id: following_id, type: "follow_request", actor_id })),
+    );
+    await appendNews(tx, [
+      ...started_ids.map((actor_id) => ({ user_id: following_id, type: "follow" as const, subject: null, actor_id })),
+      ...follower_ids.map((user_id) => ({
+        user_id,
+        type: "follow_approved" as const,
+        subject: null,
+        actor_id: following_id,
+      })),
+    ]);
+  },
   "follow.ended": async (tx, { follower_id, following_id, erased }) => {
     // What an account that goes left with others has been erased before its follows.
     if (erased) return;

@@ -23,7 +23,8 @@ export const RETENTION = 90 * 86_400_000;
 
 /** The events that change somebody's notifications. */
 export const TOLD_EVENTS = [
-  ...(["follow.started", "follow.ended", "follow.requested", "follow.approved", "follow.request_ended"] as const),
+  ...(["follow.started", "follow.ended", "follow.requested", "follow.request_ended"] as const),
+  ...(["follow.approved", "follows.approved"] as const),
   ...(["account.blocked", "account.muted", "account.suspended", "account.unsuspended", "account.deleting"] as const),
   ...(["likes.rolled_up", "comment.created", "comments.deleted", "comment.liked", "comment.unliked"] as const),
   ...(["mentions.changed", "post.deleted"] as const),

@@ -52,7 +52,7 @@ t.test("without any setting", async (t) => {
     },
     limits: {
       ...{ enabled: true, follow: hourly(30), post: hourly(10), like: hourly(100), comment: hourly(50) },
-      ...{ login: { most: 5, window: 60_000 }, login_account: hourly(50) },
+      ...{ login: { most: 5, window: 60_000 }, password: { most: 5, window: 60_000 }, login_account: hourly(50) },
       ...{ registration: hourly(50), recovery: hourly(30), search: { most: 1_000, window: 60_000 } },
       upload: { most: 5 * 1024 ** 3, window: 86_400_000 },
     },
