@@ -1,5 +1,12 @@
 -- oldest-application: 0.2.0
 
+-- First, for servers that run meanwhile lock a post and then an account: whoever held the accounts, as references to them
+-- do, and then asked for the posts would be in a deadlock with them.
+ALTER TABLE posts
+  ADD COLUMN comments_closed boolean NOT NULL DEFAULT false,
+  -- What of the caption is a hashtag or a mention, see plugins/entities.
+  ADD COLUMN caption_entities jsonb NOT NULL DEFAULT '[]';
+
 -- Who likes which post. It does not refer to posts: a like would then lock the row of the post, and the likes of one that
 -- everybody likes would stand in a queue. What is left of a deleted post goes by a job.
 CREATE TABLE likes (
@@ -48,8 +55,3 @@ CREATE TABLE saves (
 
 CREATE INDEX saves_user_idx ON saves (user_id, created_at DESC, post_id DESC);
 CREATE INDEX saves_post_idx ON saves (post_id);
-
-ALTER TABLE posts
-  ADD COLUMN comments_closed boolean NOT NULL DEFAULT false,
-  -- What of the caption is a hashtag or a mention, see plugins/entities.
-  ADD COLUMN caption_entities jsonb NOT NULL DEFAULT '[]';

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
+import { tooBusy } from "../../src/http/errors.ts";
 import { backlog } from "./metrics.ts";
 import { rollUpSome } from "./roll-up.ts";
 import { countLog } from "./store.ts";
@@ -9,6 +10,10 @@ import { countLog } from "./store.ts";
 export const BOUND = 50_000;
 /** Milliseconds that a like waits then. */
 const PATIENCE = 1_000;
+/** Times the bound from which on likes are refused: the longer the log, the slower is every read. */
+const FULL = 4;
+/** Seconds after which to ask again then. */
+const RETRY_AFTER = 5;
 /** Milliseconds between two looks of a process that appends. */
 const LOOK_EVERY = 1_000;
 /** Seconds until a job that is enqueued may be taken: meanwhile it is the only one, of all processes. */
@@ -16,9 +21,9 @@ const COLLECTS_FOR = 1;
 
 type BacklogContext = Pick<Context, "db" | "emit" | "enqueue" | "log">;
 
-/** Looks how long the log is, and sets the gauge. @returns rows, at most one more than the bound. */
-export async function tellBacklog(db: Context["db"]): Promise<number> {
-  const rows = await countLog(db, BOUND + 1);
+/** Looks how long the log is, and sets the gauge. @returns rows, at most as many as are too many. */
+export async function tellBacklog(db: Context["db"], bound = BOUND): Promise<number> {
+  const rows = await countLog(db, FULL * bound);
   backlog.set(rows);
   return rows;
 }
@@ -32,6 +37,8 @@ export class Backlog {
   readonly #bound: number;
   readonly #patience: number;
   readonly #ending = new AbortController();
+  /** There were as many rows as may be at the last look. */
+  #full = false;
   /** Something was appended since the last look. */
   #more = false;
   #watching: Promise<void> | undefined;
@@ -45,9 +52,11 @@ export class Backlog {
 
   /**
    * Waits while this process takes its turn: a log that only grows would make every read slower than the one before. Not for
-   * long: a roll-up that hangs or fails makes likes slow, and no like fails by it.
+   * long: a roll-up that hangs or fails makes likes slow, and no like fails by it until the log is full.
+   * @throws 503 while it is.
    */
   async room(): Promise<void> {
+    if (this.#full) throw tooBusy({}, { retryAfter: RETRY_AFTER });
     if (!this.#turn) return;
     const ended = new AbortController();
     const patience = delay(this.#patience, undefined, { ref: false, signal: ended.signal }).catch(() => undefined);
@@ -65,11 +74,12 @@ export class Backlog {
   async stop(): Promise<void> {
     this.#ending.abort();
     await this.#watching;
+    await this.#turn;
   }
 
   async #watch(): Promise<void> {
     const { signal } = this.#ending;
-    while (this.#more && !signal.aborted) {
+    while ((this.#more || this.#full) && !signal.aborted) {
       this.#more = false;
       await this.#look();
       await delay(LOOK_EVERY, undefined, { ref: false, signal }).catch(() => undefined);
@@ -84,11 +94,14 @@ export class Backlog {
       await inTransaction(db, (tx) =>
         enqueue(tx, "likes.roll_up", {}, { delaySeconds: COLLECTS_FOR, unlessWaiting: true }),
       );
-      if ((await tellBacklog(db)) <= this.#bound) return;
-      this.#turn = this.#warning(() => this.#takeTurn());
-      await this.#turn;
+      const rows = await tellBacklog(db, this.#bound);
+      this.#full = rows >= FULL * this.#bound;
+      if (rows <= this.#bound || this.#ending.signal.aborted) return;
+      // Not waited for: it is to be seen how long the log gets while it hangs.
+      this.#turn ??= this.#warning(() => this.#takeTurn()).finally(() => {
+        this.#turn = undefined;
+      });
     });
-    this.#turn = undefined;
   }
 
   async #takeTurn(): Promise<void> {

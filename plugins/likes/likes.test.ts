@@ -315,6 +315,36 @@ t.test("no like waits for long for a roll-up that hangs, or fails by one that fa
   t.strictSame(await likeCounts(db, [id]), new Map([[id, fans.length]]), "nothing is lost");
 });
 
+t.test("likes are refused while the log is far too long, also while a roll-up hangs", async (t) => {
+  await sql`TRUNCATE likes, like_log, like_counts, told`.execute(db);
+  const [author = "", fan = ""] = people;
+  const id = newId();
+  await db.insertInto("posts").values({ id, user_id: author, status: "published", published_at: new Date() }).execute();
+  const append = (rows: number) =>
+    sql`INSERT INTO like_log (post_id, author_id, user_id, delta)
+      SELECT ${id}, ${author}, ${fan}, 1 FROM generate_series(1, ${rows}::int)`.execute(db);
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: begins } = Promise.withResolvers<void>();
+  const hangs = (async () => {
+    begins();
+    await held;
+  }) as Emit;
+  const backlog = new Backlog({ ...context, emit: hangs }, { bound: 2, patience: 20 });
+  t.teardown(() => backlog.stop());
+  t.teardown(go);
+  const full = async () => (await backlog.room().catch((error: unknown) => error)) !== undefined;
+  await append(3);
+  backlog.appended();
+  await begun;
+  t.equal(await full(), false);
+  await append(5);
+  backlog.appended();
+  await waitFor(full, "likes to be refused");
+  await t.rejects(backlog.room(), { status: 503, code: "TOO_BUSY" });
+  go();
+  await waitFor(async () => !(await full()), "likes to be taken again, though none came");
+});
+
 t.test("however many servers append, one roll-up waits", async (t) => {
   const { enqueue } = await openClient(t, database.url);
   const append = async () => {

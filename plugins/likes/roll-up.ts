@@ -22,6 +22,9 @@ type RollUpContext = Pick<Context, "db" | "emit">;
 /** Rows of one transaction, in which as many posts may have to be told of: whoever asks for notifications may have to wait for it. */
 const BATCH = 500;
 
+/** Rows that are rolled up for whoever asks for notifications, in one transaction: the request and other roll-ups wait for it. */
+const MOST_FOR_ONE = 10 * BATCH;
+
 /** Rolls the log up until nothing is left of what there was, a batch a transaction. @returns the rows. */
 export async function rollUp(context: RollUpContext, signal: AbortSignal): Promise<number> {
   let total = 0;
@@ -43,11 +46,14 @@ export async function rollUpSome(context: RollUpContext): Promise<number> {
   });
 }
 
-/** Rolls up all that the log has of this author's posts, in the transaction of whoever wants to know it. */
+/**
+ * Rolls up what the log has of this author's posts, in the transaction of whoever wants to know it: all of it, but where
+ * more than workers keep up with has come, whose rest is left to them and to whoever asks again.
+ */
 export async function rollUpOf(tx: Tx, context: Pick<Context, "emit">, authorId: string): Promise<void> {
   if (!(await hasLog(tx, authorId))) return;
   await lockLogOf(tx, authorId);
-  while ((await take(tx, context, authorId)) === BATCH);
+  for (let rows = 0; rows < MOST_FOR_ONE; rows += BATCH) if ((await take(tx, context, authorId)) < BATCH) return;
 }
 
 /** @returns how many rows were taken. */

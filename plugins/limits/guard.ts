@@ -74,10 +74,13 @@ function nameOf(request: FastifyRequest, limit: Limit): Pick<Wanted, "limit" | "
   return subject === null ? null : { limit, name: { limit: limit.name, subject } };
 }
 
-/** A repeat of an answer does nothing again; but its body is read, to see whether it is the same. */
+/**
+ * A repeat of an answer does nothing again; but its body is read, to see whether it is the same. Of one with a password that is
+ * a guess like any other, and as dear to check.
+ */
 function amountOf(request: FastifyRequest, limit: Limit): number {
   if (limit.unit === "byte") return bytesOf(request, limit);
-  return request.idempotency?.replays ? 0 : 1;
+  return request.idempotency?.replays && !request.routeOptions.config.secretBody ? 0 : 1;
 }
 
 function subjectOf({ viewer, ip, routeOptions }: FastifyRequest, { by }: Limit): string | null {

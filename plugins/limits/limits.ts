@@ -50,8 +50,15 @@ const KINDS: Readonly<Record<LimitName, Kind>> = {
   recovery: { setting: "recovery", by: "address, but the machine's own", ...DONE },
   // That by (account, address) is a part of it: both are as many in the same time, and each that counts there counts here.
   login: { setting: "login", by: "address", ...guesses(401) },
-  // Not by account: whoever has stolen a session could then keep the owner from changing the password.
-  password: { setting: "password", by: "session", ...guesses(403) },
+  password: {
+    setting: "password",
+    // Not by account: whoever has stolen a session could then keep the owner from changing the password.
+    by: "session",
+    ...guesses(403),
+    // To be told that a key was used with another password is to be told that this one is wrong.
+    freed: (status, { idempotency }, amount) =>
+      status === 403 || (status === 422 && idempotency?.replays) ? 0 : amount,
+  },
   upload: {
     setting: "upload",
     by: "account",

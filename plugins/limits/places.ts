@@ -21,7 +21,14 @@ export function placeKeeper({ db, log }: Pick<Context, "db" | "log">) {
     const use = `${sessionId} ${ip}`;
     if (known.has(use)) return;
     known.set(use, true);
-    rememberUse(db, sessionId, placeOf(ip)).catch(complain);
+    // What was not remembered is told by the next request.
+    rememberUse(db, sessionId, placeOf(ip)).then(
+      (done) => done || known.delete(use),
+      (error: unknown) => {
+        known.delete(use);
+        complain(error);
+      },
+    );
   };
   return ({ viewer, ip }: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
     // Of a connection that is closed by now nothing tells the address.

@@ -39,23 +39,38 @@ t.test("a changed password leaves the places where sessions that stay began", as
   t.same(await places(), ["2001:db8:0:7::/64"]);
 });
 
-t.test("a use that comes while the session is being ended leaves nothing", async (t) => {
-  let used: Promise<void> | undefined;
-  await inTransaction(db, async (tx) => {
-    await tx.deleteFrom("sessions").where("id", "=", SESSION).execute();
-    used = rememberUse(db, SESSION, "192.0.2.4");
-    await forgetOtherPlaces(tx, ANA);
-  });
-  await used;
-  t.same(await places(), []);
+t.test("uses of a session displace no place of a sign-in, and are kept as many", async (t) => {
+  await remember("192.0.2.6");
+  await rememberUse(db, SESSION, "192.0.2.7");
+  await remember("192.0.2.7");
+  for (let n = 0; n < 60; n++) await rememberUse(db, SESSION, `2001:db8:1:${n}::/64`);
+  const kept = await places();
+  t.ok(["192.0.2.6", "192.0.2.7", "2001:db8:0:7::/64"].every((place) => kept.includes(place)));
+  t.equal(kept.length, 3 + 50);
+  await inTransaction(db, (tx) => forgetOtherPlaces(tx, ANA));
 });
+
+t.test(
+  "a use while the password is being changed waits for nothing, and leaves nothing of an ended session",
+  async (t) => {
+    await inTransaction(db, async (tx) => {
+      await tx.selectFrom("users").select("id").where("id", "=", ANA).forUpdate().execute();
+      t.equal(await rememberUse(db, SESSION, "192.0.2.4"), false, "it is to be told again");
+      await tx.deleteFrom("sessions").where("id", "=", SESSION).execute();
+      t.equal(await rememberUse(db, SESSION, "192.0.2.4"), false);
+      await forgetOtherPlaces(tx, ANA);
+    });
+    t.equal(await rememberUse(db, SESSION, "192.0.2.4"), true);
+    t.same(await places(), []);
+  },
+);
 
 t.test("what nobody has used for long goes, some at a time", async (t) => {
   await remember("192.0.2.5");
   await query(
     url,
-    `INSERT INTO login_addresses (user_id, address, last_used_at)
-     SELECT '${ANA}', 'old ' || n, now() - interval '2 days' FROM generate_series(1, 2500) AS n`,
+    `INSERT INTO login_addresses (user_id, address, signed_in, last_used_at)
+     SELECT '${ANA}', 'old ' || n, true, now() - interval '2 days' FROM generate_series(1, 2500) AS n`,
   );
   await t.rejects(forgetUnused(db, 86_400_000, AbortSignal.abort()));
   t.equal(await forgetUnused(db, 86_400_000, new AbortController().signal), 2_500);

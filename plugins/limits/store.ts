@@ -1,5 +1,5 @@
 import { type Generated, sql } from "kysely";
-import type { Db, Tx } from "../../src/db/transaction.ts";
+import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { byLogin } from "../accounts/index.ts";
 import { placeOf } from "./subjects.ts";
 
@@ -7,6 +7,8 @@ export interface LoginAddressesTable {
   user_id: string;
   /** As `placeOf` has it. */
   address: string;
+  /** Or else has only been used a session there. */
+  signed_in: boolean;
   last_used_at: Generated<Date>;
 }
 
@@ -16,7 +18,7 @@ declare module "../../src/db/schema.ts" {
   }
 }
 
-/** Of one account; the oldest go. */
+/** Of one account those where its owner has signed in, and as many others; the oldest go. */
 const MOST_KEPT = 50;
 /** Rows that are removed at a time. */
 const BATCH = 1_000;
@@ -33,39 +35,51 @@ export async function isKnownPlace(db: Db, login: string, place: string): Promis
   return row !== undefined;
 }
 
-/** The owner of the account was there. */
+/** The owner of the account has signed in there. */
 export async function rememberPlace(tx: Tx, userId: string, place: string): Promise<void> {
-  const { rows } = await sql<{ added: boolean }>`
-    INSERT INTO login_addresses (user_id, address) VALUES (${userId}, ${place})
-    ON CONFLICT (user_id, address) DO UPDATE SET last_used_at = now()
-      WHERE login_addresses.last_used_at < now() - interval '1 hour'
-    RETURNING xmax = 0 AS added`.execute(tx);
-  if (rows[0]?.added) await forgetOldest(tx, userId);
+  const { rows } = await sql`
+    INSERT INTO login_addresses (user_id, address, signed_in) VALUES (${userId}, ${place}, true)
+    ON CONFLICT (user_id, address) DO UPDATE SET last_used_at = now(), signed_in = true
+      WHERE login_addresses.last_used_at < now() - interval '1 hour' OR NOT login_addresses.signed_in
+    RETURNING true`.execute(tx);
+  if (rows.length > 0) await forgetOldest(tx, userId, true);
 }
 
-/** Somebody is there with a session; nothing where it has ended. */
-export async function rememberUse(db: Db, sessionId: string, place: string): Promise<void> {
-  // Whoever ends the session, because the password was changed, finds this place, or this finds no session.
-  const { rows } = await sql<{ user_id: string; added: boolean }>`
-    INSERT INTO login_addresses (user_id, address)
-    SELECT user_id, ${place} FROM sessions WHERE id = ${sessionId} AND NOT EXISTS (
+/**
+ * Somebody is there with a session; nothing where it has ended.
+ * @returns false where the account is being changed, and it has to be told again.
+ */
+export async function rememberUse(db: Db, sessionId: string, place: string): Promise<boolean> {
+  const { rows } = await sql<{ user_id: string }>`
+    SELECT user_id FROM sessions WHERE id = ${sessionId} AND NOT EXISTS (
       SELECT FROM login_addresses AS known
       WHERE known.user_id = sessions.user_id AND known.address = ${place}
-        AND known.last_used_at > now() - interval '1 hour')
-    FOR KEY SHARE OF sessions
-    ON CONFLICT (user_id, address) DO UPDATE SET last_used_at = now()
-    RETURNING user_id, xmax = 0 AS added`.execute(db);
-  if (rows[0]?.added) await forgetOldest(db, rows[0].user_id);
+        AND known.last_used_at > now() - interval '1 hour')`.execute(db);
+  const userId = rows[0]?.user_id;
+  if (userId === undefined) return true;
+  return inTransaction(db, async (tx) => {
+    // The account before its session and its places, as whoever changes the password does. It is not waited for: no request
+    // waits for this, so nothing would bound how many wait.
+    const account = await sql`SELECT FROM users WHERE id = ${userId} FOR KEY SHARE SKIP LOCKED`.execute(tx);
+    if (account.rows.length === 0) return false;
+    const added = await sql`
+      INSERT INTO login_addresses (user_id, address, signed_in)
+      SELECT user_id, ${place}, false FROM sessions WHERE id = ${sessionId} FOR KEY SHARE
+      ON CONFLICT (user_id, address) DO UPDATE SET last_used_at = now()
+      RETURNING true`.execute(tx);
+    if (added.rows.length > 0) await forgetOldest(tx, userId, false);
+    return true;
+  });
 }
 
 /** Whoever signs in at the same time may be removing the same ones: those are left to them, or each could wait for the other. */
-async function forgetOldest(db: Db, userId: string): Promise<void> {
+async function forgetOldest(tx: Tx, userId: string, signedIn: boolean): Promise<void> {
+  const places = sql`login_addresses WHERE user_id = ${userId} AND signed_in = ${signedIn}`;
   await sql`
     DELETE FROM login_addresses WHERE user_id = ${userId} AND address IN (
-      SELECT address FROM login_addresses WHERE user_id = ${userId} AND last_used_at <= (
-        SELECT last_used_at FROM login_addresses WHERE user_id = ${userId}
-        ORDER BY last_used_at DESC OFFSET ${MOST_KEPT} LIMIT 1)
-      FOR UPDATE SKIP LOCKED)`.execute(db);
+      SELECT address FROM ${places} AND last_used_at <= (
+        SELECT last_used_at FROM ${places} ORDER BY last_used_at DESC OFFSET ${MOST_KEPT} LIMIT 1)
+      FOR UPDATE SKIP LOCKED)`.execute(tx);
 }
 
 /** @returns the ids of an account's sessions, latest first. */

@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import { copyFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import pg from "pg";
 import t from "tap";
 import { testDatabase } from "../../test/support/database.ts";
 import { query, silent } from "../../test/support/product/database.ts";
-import { temporaryFolder } from "../../test/support/server.ts";
+import { temporaryFolder, waitFor } from "../../test/support/server.ts";
 import { ConfigError, OperationError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { assertSchemaServes, migrate, migrationStatus, readMigrations } from "./migrator.ts";
@@ -36,7 +37,7 @@ async function folderOf(test: Test, files: Record<string, string>) {
 const apply = (
   url: string,
   folder: string,
-  options: { onlyEmpty?: boolean; upTo?: number; afterwards?: () => Promise<void> } = {},
+  options: { onlyEmpty?: boolean; upTo?: number; lockWait?: number; afterwards?: () => Promise<void> } = {},
 ) => migrate({ connectionString: url }, { log: silent, folder, ...options });
 
 const applied = async (url: string) =>
@@ -123,6 +124,30 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS one_b ON one (b) WHERE b <> ';';
   t.notMatch(failure, { hint: /Nothing of it was kept/ }, "the first statement was kept");
   t.equal(await exists(url, "one_ab"), true);
   t.same(await applied(url), [1, 2], "it is not recorded");
+});
+
+t.test("a migration that waits for a lock lets others by, and is tried again", async (t) => {
+  const url = await emptyDatabase(t);
+  const folder = await folderOf(t, {
+    "0001_one.sql": "CREATE TABLE one (); CREATE SEQUENCE tries;",
+    "0002_two.sql": "ALTER TABLE one ADD COLUMN n int;",
+    "0003_three.sql": `DO $$ BEGIN
+      IF nextval('tries') < 3 THEN RAISE EXCEPTION 'as in a deadlock' USING ERRCODE = '40P01'; END IF;
+    END $$;`,
+  });
+  await apply(url, folder, { upTo: 1 });
+  const holder = new pg.Client(url);
+  await holder.connect();
+  await holder.query("BEGIN; LOCK TABLE one IN ACCESS SHARE MODE");
+  const migrated = apply(url, folder, { lockWait: 50 });
+  await waitFor(
+    async () => (await query(url, "SELECT FROM pg_locks WHERE NOT granted AND relation = 'one'::regclass")).length > 0,
+    "the migration to wait",
+  );
+  t.same(await query(url, "SELECT FROM one"), [], "it is in nobody's way for long");
+  await holder.end();
+  t.match(await migrated, [{ name: "two" }, { name: "three" }]);
+  t.same(await query(url, "SELECT last_value::int AS n FROM tries"), [{ n: 3 }]);
 });
 
 t.test("an operator's database is only migrated by itself when it is empty", async (t) => {

@@ -8,7 +8,7 @@ import { ConfigError, DependencyError, OperationError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { Client } from "./client.ts";
 import { describe } from "./database.ts";
-import { classifyDatabaseError } from "./errors.ts";
+import { classifyDatabaseError, isDatabaseError } from "./errors.ts";
 import { WITHOUT_TIME_LIMITS } from "./limits.ts";
 
 const FOLDER = fileURLToPath(new URL("../../migrations/postgres/", import.meta.url));
@@ -16,6 +16,13 @@ const FILE_NAME = /^(\d{4})_([a-z0-9_]+)\.sql$/;
 
 /** Advisory lock key: whoever migrates holds it, in one session, from first look to last file; shared, a backup. */
 export const MIGRATION_LOCK = 0x7417_0001;
+
+/** Milliseconds that a migration waits for a lock, with everybody who wants the table behind it, and then lets them by. */
+const LOCK_WAIT = 3_000;
+/** With the pauses between them two minutes: longer than what a server does in one transaction. */
+const ATTEMPTS = 20;
+/** lock_not_available and deadlock_detected. */
+const IN_THE_WAY = new Set<unknown>(["55P03", "40P01"]);
 
 export interface Migration {
   version: number;
@@ -70,13 +77,21 @@ export async function readMigrations(folder = FOLDER): Promise<Migration[]> {
 /**
  * Applies what is missing, one transaction a file, under an advisory lock: of several that start at once one works
  * and the others find it done. `afterwards` runs under the same lock (pg-boss' schema and queues).
- * With `onlyEmpty`, a database that already has a schema is left alone; with `upTo`, later migrations are.
+ * With `onlyEmpty`, a database that already has a schema is left alone; with `upTo`, later migrations are. `lockWait` is how
+ * many milliseconds a file waits for a lock before it lets others by, and tries again after as many.
  * @returns the migrations that were applied, none when all was there.
  * @throws OperationError when an applied file has changed since, or a file fails (its transaction is rolled back).
  */
 export async function migrate(
   connection: pg.PoolConfig,
-  options: { log: Logger; onlyEmpty?: boolean; upTo?: number; folder?: string; afterwards?: () => Promise<void> },
+  options: {
+    log: Logger;
+    onlyEmpty?: boolean;
+    upTo?: number;
+    folder?: string;
+    lockWait?: number;
+    afterwards?: () => Promise<void>;
+  },
 ): Promise<Migration[]> {
   const { log } = options;
   const migrations = await readMigrations(options.folder);
@@ -91,7 +106,7 @@ export async function migrate(
     const { upTo = Number.POSITIVE_INFINITY } = options;
     const pending = migrations.filter(({ version }) => !applied.has(version) && version <= upTo);
     for (const migration of pending) {
-      await apply(client, migration);
+      await apply(client, migration, { log, lockWait: options.lockWait ?? LOCK_WAIT });
       log.info({ version: migration.version, migration: migration.name }, "migration applied");
     }
     await options.afterwards?.();
@@ -136,26 +151,20 @@ export async function assertSchemaServes(connection: pg.PoolConfig, application 
   }
 }
 
-async function apply(client: pg.Client, migration: Migration): Promise<void> {
-  const record = () =>
-    client.query(
-      "INSERT INTO schema_migrations (version, name, checksum, oldest_application) VALUES ($1, $2, $3, $4)",
-      [migration.version, migration.name, migration.checksum, migration.oldestApplication],
-    );
+async function apply(
+  client: pg.Client,
+  migration: Migration,
+  options: { log: Logger; lockWait: number },
+): Promise<void> {
   try {
-    if (!migration.transactional) {
-      // One statement a query: several in one string would be an implicit transaction.
+    if (migration.transactional) await applyWhole(client, migration, options);
+    else {
+      // One statement a query: several in one string would be an implicit transaction. They wait for locks without an end:
+      // who waits to build an index concurrently is in nobody's way, and to give it up would leave an invalid one.
       for (const statement of migration.sql.split(/;\s*$/m)) if (statement.trim()) await client.query(statement);
-      await record();
-      return;
+      await record(client, migration);
     }
-    await client.query("BEGIN");
-    await client.query(migration.sql);
-    await record();
-    await client.query("COMMIT");
   } catch (error) {
-    // Where the connection is gone, Postgres has rolled back by itself.
-    await client.query("ROLLBACK").catch(() => undefined);
     if (classifyDatabaseError(error) === "unavailable") throw lostDatabase(error);
     throw new OperationError(
       `migration ${migration.version} (${migration.name}) failed: ${error instanceof Error ? error.message : error}`,
@@ -165,6 +174,40 @@ async function apply(client: pg.Client, migration: Migration): Promise<void> {
       },
     );
   }
+}
+
+/** In one transaction, which is begun again where servers that run meanwhile hold what it needs. */
+async function applyWhole(
+  client: pg.Client,
+  migration: Migration,
+  { log, lockWait }: { log: Logger; lockWait: number },
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.query("BEGIN");
+      await client.query(`SET LOCAL lock_timeout = ${lockWait}`);
+      await client.query(migration.sql);
+      await record(client, migration);
+      await client.query("COMMIT");
+      return;
+    } catch (error) {
+      // Where the connection is gone, Postgres has rolled back by itself.
+      await client.query("ROLLBACK").catch(() => undefined);
+      if (attempt === ATTEMPTS || !isDatabaseError(error) || !IN_THE_WAY.has(error.code)) throw error;
+      log.warn(
+        { err: error, migration: migration.name, attempt },
+        "others hold what the migration needs; trying again",
+      );
+      await delay(lockWait);
+    }
+  }
+}
+
+async function record(client: pg.Client, { version, name, checksum, oldestApplication }: Migration): Promise<void> {
+  await client.query(
+    "INSERT INTO schema_migrations (version, name, checksum, oldest_application) VALUES ($1, $2, $3, $4)",
+    [version, name, checksum, oldestApplication],
+  );
 }
 
 /** Asks again and again: who waits inside of a statement is waited for by CREATE INDEX CONCURRENTLY, a deadlock. */

@@ -237,7 +237,15 @@ t.test("whoever holds a session cannot guess the password with it, nor keep the 
   const refused = await change(thief, gina.password);
   t.same([refused.status, ...limitHeaders(refused).slice(0, 2)], [429, 5, 0]);
   t.equal((await thief.request("DELETE", "/me", { json: { password: gina.password } })).status, 429);
-  t.equal((await change(gina, gina.password)).status, 204);
+  const json = { current_password: gina.password, new_password: "a new one of gina" };
+  const again = (current_password: string) =>
+    gina.request("POST", "/me/password", {
+      json: { ...json, current_password },
+      headers: { "idempotency-key": "gina-1" },
+    });
+  t.equal((await again(gina.password)).status, 204);
+  for (let index = 0; index < 5; index++) t.equal((await again(`guess ${index}`)).status, 422);
+  t.equal((await again(gina.password)).status, 429, "nor by the key of a request that had it right");
 });
 
 t.test("new accounts, by address", async (t) => {
