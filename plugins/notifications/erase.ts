@@ -30,7 +30,7 @@ export async function eraseNotifications(
     const { people } = await someTold(db, { actor_id: userId }, PEOPLE);
     if (people.length === 0) return;
     const removals = people.map((user_id) => ({ user_id, actor_id: userId }));
-    await inTransaction(db, (tx) => appendRemovals(tx, removals));
+    await inTransaction(db, (tx) => appendRemovals(tx, removals, { erasing: true }));
     for (const one of people) {
       signal.throwIfAborted();
       await fold(db, one);

@@ -78,7 +78,15 @@ export interface Removal {
   post_id?: string;
 }
 
-export async function appendRemovals(tx: Tx, removals: readonly Removal[]): Promise<void> {
+/**
+ * An account that is being deleted is told nothing and taken out of everything before its posts go and what it did is taken
+ * back: nothing of that is appended, or the log would name somebody who is gone. @param erasing says that this is the taking out.
+ */
+export async function appendRemovals(
+  tx: Tx,
+  removals: readonly Removal[],
+  { erasing = false }: { erasing?: boolean } = {},
+): Promise<void> {
   if (removals.length === 0) return;
   const column = (name: keyof Removal) => removals.map((removal) => removal[name] ?? null);
   await sql`
@@ -86,7 +94,11 @@ export async function appendRemovals(tx: Tx, removals: readonly Removal[]): Prom
     SELECT user_id, 'remove', type, subject, actor_id, post_id
     FROM unnest(${column("user_id")}::uuid[], ${column("type")}::text[], ${column("subject")}::text[],
                 ${column("actor_id")}::uuid[], ${column("post_id")}::uuid[])
-           AS removal (user_id, type, subject, actor_id, post_id)`.execute(tx);
+           AS removal (user_id, type, subject, actor_id, post_id)
+    WHERE ${erasing}
+       OR NOT EXISTS (SELECT FROM users WHERE id IN (removal.user_id, removal.actor_id) AND state = 'deleting')`.execute(
+    tx,
+  );
 }
 
 /** Takes these comments out of all notifications; replies to them are named among them. */
