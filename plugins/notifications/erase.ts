@@ -4,7 +4,7 @@ import { someTold } from "./backlog-store.ts";
 import { fold } from "./fold.ts";
 import { removeFitting, removeSome } from "./fold-store.ts";
 import { deleteInbox, lockInbox } from "./inbox-store.ts";
-import { appendRemovals, discardLogged } from "./log-store.ts";
+import { appendRemovals, discardLogged, discardSomeOf } from "./log-store.ts";
 
 const BATCH = 5_000;
 const PEOPLE = 500;
@@ -28,7 +28,7 @@ export async function eraseNotifications(
   }
   for (;;) {
     const { people } = await someTold(db, { actor_id: userId }, PEOPLE);
-    if (people.length === 0) return;
+    if (people.length === 0) break;
     const removals = people.map((user_id) => ({ user_id, actor_id: userId }));
     await inTransaction(db, (tx) => appendRemovals(tx, removals, { erasing: true }));
     for (const one of people) {
@@ -37,6 +37,8 @@ export async function eraseNotifications(
       await removeUnheld(db, one, userId);
     }
   }
+  // Of a block or a mute, say, for people who were told nothing by it.
+  while (await discardSomeOf(db, userId, BATCH)) signal.throwIfAborted();
 }
 
 /** Takes the actor out where nothing is folded, and the log discarded: that person is being deleted too, and has no inbox. */

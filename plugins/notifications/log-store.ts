@@ -138,6 +138,14 @@ export async function loggedUsers(db: Db, after: string, limit: number): Promise
   return rows.map((row) => row.user_id);
 }
 
+/** Removes some of what is logged of a person for others. @returns whether there may be more. */
+export async function discardSomeOf(db: Db, actorId: string, limit: number): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    DELETE FROM notification_log WHERE id IN (
+      SELECT id FROM notification_log WHERE actor_id = ${actorId} ORDER BY id LIMIT ${limit})`.execute(db);
+  return Number(numAffectedRows ?? 0n) === limit;
+}
+
 /** Removes what is logged for a person who keeps no notifications any more. */
 export async function discardLogged(db: Db, userId: string): Promise<void> {
   await db.deleteFrom("notification_log").where("user_id", "=", userId).execute();
