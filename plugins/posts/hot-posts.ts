@@ -91,7 +91,7 @@ export class HotPost {
       urlsWith(config, () => TICKET),
     );
     const { like_count, comment_count, liked_by_me, saved_by_me, caption_entities, ...rest } = shown;
-    const same = this.mentioned.length === 0 ? { caption_entities, ...rest } : rest;
+    const same = this.mentioned.length === 0 ? { ...rest, caption_entities } : rest;
     return JSON.stringify(same)
       .slice(0, -1)
       .split(TICKET)
