@@ -16,6 +16,7 @@ import { removeGone, sweepNotifications } from "./sweep.ts";
 
 const database = await testDatabase(t);
 const db = openDb(t, database.url);
+// Of a context the handlers want no more than `enqueue`; the jobs are called by their functions below.
 const emit: Emit = createEmit(
   [notifications.on ?? {}],
   () => ({ enqueue: async () => undefined }) as unknown as Context,

@@ -31,7 +31,7 @@ await db
   .values(people.map((id, n) => ({ id, username: `user${n}`, email: `${n}@example.org`, password_hash: "" })))
   .execute();
 
-/** Jobs are not what is tested here: what they do once more has been done at once. */
+/** Of a context the handlers want no more than `enqueue`. Jobs are not what is tested here: what they do once more has been done at once. */
 const emit: Emit = createEmit(
   [notifications.on ?? {}],
   () => ({ enqueue: async () => undefined }) as unknown as Context,

@@ -38,14 +38,23 @@ export interface Viewer {
  * so that one author's are spread over all of it. Takes about a minute.
  */
 export async function loadDataset(pool: pg.Pool): Promise<Dataset> {
+  return fillDatabase(pool, { statements: STATEMENTS, tables: TABLES }, describeDataset);
+}
+
+/** Fills an empty, migrated database. @param describe is given the connection while it has its temporary tables. */
+export async function fillDatabase<T>(
+  pool: pg.Pool,
+  { statements, tables }: { statements: readonly string[]; tables: readonly string[] },
+  describe: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
   const client = await pool.connect();
   try {
     for (const setting of SETTINGS) await client.query(setting);
-    for (const statement of STATEMENTS) await client.query(statement);
-    for (const table of TABLES) await client.query(`VACUUM (ANALYZE) ${table}`);
-    return await describeDataset(client);
+    for (const statement of statements) await client.query(statement);
+    for (const table of tables) await client.query(`VACUUM (ANALYZE) ${table}`);
+    return await describe(client);
   } finally {
-    // With its settings and its temporary table.
+    // With its settings and its temporary tables.
     client.release(true);
   }
 }

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { SETTINGS } from "./dataset.ts";
+import { fillDatabase } from "./dataset.ts";
 
 const ACCOUNTS = 100_000;
 const POSTS = 100_000;
@@ -31,16 +31,7 @@ export interface Engagement {
 
 /** Fills an empty, migrated database. Takes about a minute. */
 export async function loadEngagement(pool: pg.Pool): Promise<Engagement> {
-  const client = await pool.connect();
-  try {
-    for (const setting of SETTINGS) await client.query(setting);
-    for (const statement of STATEMENTS) await client.query(statement);
-    for (const table of TABLES) await client.query(`VACUUM (ANALYZE) ${table}`);
-    return await describe(client);
-  } finally {
-    // With its settings and its temporary tables.
-    client.release(true);
-  }
+  return fillDatabase(pool, { statements: STATEMENTS, tables: TABLES }, describe);
 }
 
 const TABLES = ["users", "posts", "likes", "like_log", "like_counts", "saves", "collections", "collection_posts"];

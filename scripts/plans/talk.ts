@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { SETTINGS } from "./dataset.ts";
+import { fillDatabase } from "./dataset.ts";
 
 const ACCOUNTS = 100_000;
 const POSTS = 250_000;
@@ -25,16 +25,7 @@ export interface Talk {
 
 /** Fills an empty, migrated database with comments and hashtags. Takes a minute or two. */
 export async function loadTalk(pool: pg.Pool): Promise<Talk> {
-  const client = await pool.connect();
-  try {
-    for (const setting of SETTINGS) await client.query(setting);
-    for (const statement of STATEMENTS) await client.query(statement);
-    for (const table of TABLES) await client.query(`VACUUM (ANALYZE) ${table}`);
-    return await describe(client);
-  } finally {
-    // With its settings and its temporary tables.
-    client.release(true);
-  }
+  return fillDatabase(pool, { statements: STATEMENTS, tables: TABLES }, describe);
 }
 
 const TABLES = ["users", "blocks", "posts", "comments", "comment_likes", "post_tags", "tags"];
