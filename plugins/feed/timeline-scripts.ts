@@ -106,12 +106,16 @@ return {meta[2], meta[3], snapshot, entries}`);
 /**
  * Begins to build a timeline: it is there from now on and takes what is pushed, but nobody reads it.
  * KEYS timeline, hash, generation; ARGV token, epoch, milliseconds that building may take, '1' to build it anew.
- * @returns 'begun', 'built' if it is there already, 'busy' if somebody else is building it, 'new' if there is no generation.
+ * @returns 'begun', 'built' if it is there already, 'busy' if somebody else is building it or making a generation, 'new' if
+ * there is none.
  */
 export const BEGIN = defineScript(`
 local meta = redis.call('HMGET', KEYS[2], 'epoch', 'building', 'until')
 if ARGV[4] ~= '1' and meta[1] == ARGV[2] and redis.call('EXISTS', KEYS[1]) == 1 then return 'built' end
-if redis.call('EXISTS', KEYS[3]) == 0 then return 'new' end
+local generation = redis.call('GET', KEYS[3])
+if not generation then return 'new' end
+-- What is read of Postgres before a new one is there would not be kept.
+if string.sub(generation, 1, 3) == 'new' then return 'busy' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if meta[2] and now < tonumber(meta[3]) then return 'busy' end

@@ -214,6 +214,8 @@ t.test("in a Redis that was emptied nothing is kept that may not know of a chang
   const token = await begun();
   await redis.client().del(redis.generationKey(id));
   t.equal(await finish(token, []), false, "emptied meanwhile");
+  await redis.client().set(redis.generationKey(id), "new one, by another server", "PX", 10_000);
+  t.equal(await timelines.begin("timeline", id), "busy", "it is not known yet what may be kept");
 });
 
 t.test("one builds, others wait; who died is followed", async (t) => {

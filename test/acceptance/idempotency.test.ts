@@ -1,15 +1,13 @@
 import { createHash, createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { readdir } from "node:fs/promises";
 import { connect } from "node:net";
-import { join } from "node:path";
 import pg from "pg";
 import t from "tap";
 import { type Answer, type Client, postForm, type RequestOptions, type SignedIn } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
-import { openUpload } from "../support/upload.ts";
+import { openUpload, uploadsStaged } from "../support/upload.ts";
 
 const service = await startService(t, {
   TINTYPE_MEDIA_UPLOADS_PER_ACCOUNT: "8",
@@ -225,7 +223,7 @@ t.test("what is refused for good is refused again, what is of the moment is not"
   t.notOk(isReplay(await post(ana, "/users/bob/follow", "401")));
 
   const uploads = await Promise.all(Array.from({ length: 8 }, () => openUpload(service.server.url, bo.token, red)));
-  await waitFor(async () => (await readdir(join(service.dataDir, "staging"))).length === 8, "all places to be taken");
+  await waitFor(async () => (await uploadsStaged(service.dataDir)) === 8, "all places to be taken");
   t.equal((await post(bo, "/posts", "503", { form: postForm([red]) })).status, 503);
   await Promise.all(uploads.map((upload) => upload.finish()));
   const then = await post(bo, "/posts", "503", { form: postForm([red]) });

@@ -8,7 +8,7 @@ import { type Answer, type Json, postForm } from "../support/client.ts";
 import { bomb, pdf, picture, svg } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
-import { openUpload } from "../support/upload.ts";
+import { openUpload, uploadsStaged } from "../support/upload.ts";
 
 const KB = 1024;
 const MAX_PHOTO = 256 * KB;
@@ -165,9 +165,7 @@ t.test(
     };
     const begin = async (token: string, staged: number) => {
       const uploads = await Promise.all(Array.from({ length: 4 }, () => openUpload(server.url, token, good)));
-      // Renditions of those that ended lie there too.
-      const uploadsThere = async () => (await filesBelow("staging")).filter((name) => !name.includes(".")).length;
-      await waitFor(async () => (await uploadsThere()) === staged, "the uploads to be under way");
+      await waitFor(async () => (await uploadsStaged(dataDir)) === staged, "the uploads to be under way");
       return uploads;
     };
     const uploads = await begin(alice.token, 4);

@@ -1,5 +1,7 @@
 import { once } from "node:events";
+import { readdir } from "node:fs/promises";
 import { request } from "node:http";
+import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import type { Json } from "./client.ts";
 
@@ -67,4 +69,10 @@ export async function openUpload(
       return answer;
     },
   };
+}
+
+/** How many uploads lie in the staging folder; renditions that are being made, and probes, lie there too. */
+export async function uploadsStaged(dataDir: string): Promise<number> {
+  const names = await readdir(join(dataDir, "staging"));
+  return names.filter((name) => !name.startsWith("render-") && !name.startsWith(".check-")).length;
 }
