@@ -1,4 +1,5 @@
 import { type RawBuilder, type Selectable, sql } from "kysely";
+import { type BoundedPage, boundedPage } from "../../src/db/bounded-page.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import type { UserRow } from "../accounts/index.ts";
@@ -13,12 +14,6 @@ export interface CommentRow extends Omit<Selectable<CommentsTable>, "user_id" | 
   /** Names by id of those whom the text mentions and the viewer may know. */
   mentioned: Record<string, string>;
 }
-
-/**
- * Entries of a list that one page looks at. Where the viewer is not shown that many in a row, because of whom they are
- * of, the page is a short one and the next goes on behind them.
- */
-const LOOKED_AT = 500;
 
 /** What is shown of the comments of a query; `comments` and `author` are there. */
 function shown(viewerId: string, comments: string): RawBuilder<unknown> {
@@ -35,48 +30,32 @@ const AUTHOR = sql`json_build_object('id', author.id, 'username', author.usernam
 /** The comments on a post, latest first; or the replies to a comment, oldest first. */
 export type CommentList = { post_id: string } | { parent_id: string };
 
-export interface CommentPage {
-  rows: CommentRow[];
-  /** Where to go on though there are not as many rows as asked for. */
-  next: Position | null;
-}
-
-/**
- * One page of what the viewer may be shown. A page costs as many descents as it looks at, 500 at most, however many
- * comments there are: plans are in docs/comment-plans.md.
- */
-export async function listComments(
+/** One page of what the viewer may be shown. Plans are in docs/comment-plans.md. */
+export function listComments(
   db: Db,
   viewerId: string,
   list: CommentList,
-  { limit, after }: { limit: number; after: Position | null },
-): Promise<CommentPage> {
-  const [of, order, behind] =
+  page: { limit: number; after: Position | null },
+): Promise<BoundedPage<CommentRow>> {
+  const [of, order] =
     "post_id" in list
-      ? [sql`post_id = ${list.post_id} AND parent_id IS NULL`, sql`DESC`, sql`<`]
-      : [sql`parent_id = ${list.parent_id}`, sql`ASC`, sql`>`];
-  const entries = sql`comments WHERE ${of}
-    ${after ? sql`AND (created_at, id) ${behind} (${after.at}, ${after.id}::uuid)` : sql``}`;
-  const sorted = sql`ORDER BY created_at ${order}, id ${order}`;
-  const { rows } = await sql<(CommentRow | { id: null }) & { next_at: Date | null; next_id: string | null }>`
-    WITH page AS MATERIALIZED (
-      SELECT entries.*, ${AUTHOR} AS author
-      FROM (SELECT * FROM ${entries} ${sorted} LIMIT ${LOOKED_AT}) AS entries
-      JOIN users AS author ON author.id = entries.user_id
-      WHERE entries.removed_at IS NULL AND ${mayBeListedFor(viewerId, "author")}
-      ${sorted} LIMIT ${limit}
-    )
-    SELECT ${shown(viewerId, "page")}, page.author, rest.created_at AS next_at, rest.id AS next_id
-    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
-      SELECT created_at, id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
-      ${sorted} OFFSET ${LOOKED_AT - 1} LIMIT 1
-    ) AS rest ON true
-    ORDER BY page.created_at ${order}, page.id ${order}`.execute(db);
-  const { next_at = null, next_id = null } = rows[0] ?? {};
-  return {
-    rows: rows.filter((row) => row.id !== null),
-    next: next_at && next_id ? { at: next_at, id: next_id } : null,
-  };
+      ? [sql`post_id = ${list.post_id} AND parent_id IS NULL`, "DESC" as const]
+      : [sql`parent_id = ${list.parent_id}`, "ASC" as const];
+  return boundedPage(
+    db,
+    {
+      from: sql`comments WHERE ${of}`,
+      columns: sql`*`,
+      at: "created_at",
+      id: "id",
+      order,
+      seen: sql`JOIN users AS author ON author.id = entries.user_id
+        WHERE entries.removed_at IS NULL AND ${mayBeListedFor(viewerId, "author")}`,
+      page: sql`entries.*, ${AUTHOR} AS author`,
+      shown: sql`${shown(viewerId, "page")}, page.author`,
+    },
+    page,
+  );
 }
 
 /**

@@ -1,4 +1,5 @@
 import { type Generated, sql } from "kysely";
+import { type BoundedPage, boundedPage } from "../../src/db/bounded-page.ts";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { USER_COLUMNS, type UserRow } from "../accounts/index.ts";
@@ -83,45 +84,25 @@ export async function likeCounts(db: Db, postIds: readonly string[]): Promise<Ma
 
 export type Liker = UserRow & { relationship: Relationship; liked_at: Date };
 
-/** Likes that one page looks at: where one is not shown that many people in a row, the next page goes on behind them. */
-export const LOOKED_AT = 500;
-
-/** Who likes a post, by the end of a page. */
-export interface LikerPage {
-  rows: Liker[];
-  /** Where to go on though there are not as many rows as asked for. */
-  next: Position | null;
-}
-
 /** One page of those who like a post, latest first, of those whom the viewer may be shown. */
-export async function listLikers(
+export function listLikers(
   db: Db,
   viewerId: string,
-  options: { postId: string; limit: number; after: Position | null },
-): Promise<LikerPage> {
-  const { postId, limit, after } = options;
-  const entries = sql`likes WHERE post_id = ${postId}::uuid
-    ${after ? sql`AND (created_at, user_id) < (${after.at}, ${after.id}::uuid)` : sql``}`;
-  const latest = sql`ORDER BY created_at DESC, user_id DESC`;
-  const { rows } = await sql<(Liker | { id: null }) & { next_at: Date | null; next_id: string | null }>`
-    WITH page AS MATERIALIZED (
-      SELECT ${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, entries.created_at AS liked_at,
-        ${relationshipTo(viewerId)} AS relationship
-      FROM (SELECT user_id, created_at FROM ${entries} ${latest} LIMIT ${LOOKED_AT}) AS entries
-      JOIN users ON users.id = entries.user_id WHERE ${mayBeListedFor(viewerId)}
-      ORDER BY entries.created_at DESC, entries.user_id DESC LIMIT ${limit}
-    )
-    SELECT page.*, rest.created_at AS next_at, rest.user_id AS next_id
-    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
-      SELECT created_at, user_id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
-      ${latest} OFFSET ${LOOKED_AT - 1} LIMIT 1
-    ) AS rest ON true
-    ORDER BY page.liked_at DESC, page.id DESC`.execute(db);
-  const { next_at = null, next_id = null } = rows[0] ?? {};
-  return {
-    rows: rows.filter((row) => row.id !== null),
-    next: next_at && next_id ? { at: next_at, id: next_id } : null,
-  };
+  { postId, ...page }: { postId: string; limit: number; after: Position | null },
+): Promise<BoundedPage<Liker>> {
+  return boundedPage(
+    db,
+    {
+      from: sql`likes WHERE post_id = ${postId}::uuid`,
+      columns: sql`user_id, created_at`,
+      at: "created_at",
+      id: "user_id",
+      seen: sql`JOIN users ON users.id = entries.user_id WHERE ${mayBeListedFor(viewerId)}`,
+      page: sql`${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, entries.user_id, entries.created_at,
+        entries.created_at AS liked_at, ${relationshipTo(viewerId)} AS relationship`,
+    },
+    page,
+  );
 }
 
 /** How many rows the log has; it stops counting at `most`. */

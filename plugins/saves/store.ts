@@ -1,4 +1,5 @@
 import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
+import { type BoundedPage, boundedPage } from "../../src/db/bounded-page.ts";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
@@ -92,16 +93,6 @@ export async function deleteFromCollection(
   return rows[0];
 }
 
-/** Entries of a list that one page looks at: where one may not see that many in a row, the next page goes on behind them. */
-export const LOOKED_AT = 500;
-
-/** Posts that one saved, by the end of a page. */
-export interface SavedPage {
-  rows: Position[];
-  /** Where to go on though there are not as many rows as asked for. */
-  next: Position | null;
-}
-
 /** The post of an entry, if the viewer may still see it: to be joined to `entries`, which has `post_id`. */
 function stillSeen(viewerId: string): RawBuilder<unknown> {
   return sql`JOIN posts ON posts.id = entries.post_id JOIN users ON users.id = posts.user_id
@@ -109,34 +100,27 @@ function stillSeen(viewerId: string): RawBuilder<unknown> {
 }
 
 /** One page of the saved posts that the viewer may still see, the latest saved first. */
-export async function listSaved(
+export function listSaved(
   db: Db,
   viewerId: string,
-  options: { collectionId: string | null; limit: number; after: Position | null },
-): Promise<SavedPage> {
-  const { collectionId, limit, after } = options;
-  const of =
-    collectionId === null
-      ? sql`saves WHERE user_id = ${viewerId}::uuid`
-      : sql`collection_posts WHERE collection_id = ${collectionId}::uuid`;
-  const entries = sql`${of} ${after ? sql`AND (created_at, post_id) < (${after.at}, ${after.id}::uuid)` : sql``}`;
-  const latest = sql`ORDER BY created_at DESC, post_id DESC`;
-  const { rows } = await sql<{ at: Date | null; id: string | null; next_at: Date | null; next_id: string | null }>`
-    WITH page AS MATERIALIZED (
-      SELECT entries.* FROM (SELECT created_at, post_id FROM ${entries} ${latest} LIMIT ${LOOKED_AT}) AS entries
-      ${stillSeen(viewerId)} ORDER BY entries.created_at DESC, entries.post_id DESC LIMIT ${limit}
-    )
-    SELECT page.created_at AS at, page.post_id AS id, rest.created_at AS next_at, rest.post_id AS next_id
-    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
-      SELECT created_at, post_id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
-      ${latest} OFFSET ${LOOKED_AT - 1} LIMIT 1
-    ) AS rest ON true
-    ORDER BY page.created_at DESC, page.post_id DESC`.execute(db);
-  const { next_at = null, next_id = null } = rows[0] ?? {};
-  return {
-    rows: rows.flatMap(({ at, id }) => (at && id ? [{ at, id }] : [])),
-    next: next_at && next_id ? { at: next_at, id: next_id } : null,
-  };
+  { collectionId, ...page }: { collectionId: string | null; limit: number; after: Position | null },
+): Promise<BoundedPage<Position>> {
+  return boundedPage(
+    db,
+    {
+      from:
+        collectionId === null
+          ? sql`saves WHERE user_id = ${viewerId}::uuid`
+          : sql`collection_posts WHERE collection_id = ${collectionId}::uuid`,
+      columns: sql`created_at, post_id`,
+      at: "created_at",
+      id: "post_id",
+      seen: stillSeen(viewerId),
+      page: sql`entries.*`,
+      shown: sql`page.created_at AS at, page.post_id AS id`,
+    },
+    page,
+  );
 }
 
 /** The latest posts of a collection that are looked at to count it. That many is the highest `post_count`. */

@@ -1,48 +1,29 @@
 import { type RawBuilder, sql } from "kysely";
+import { type BoundedPage, boundedPage } from "../../src/db/bounded-page.ts";
 import type { Db } from "../../src/db/transaction.ts";
 import type { Position, RankedPosition } from "../../src/http/paging.ts";
 import { mayBeSeenBy } from "../graph/index.ts";
 
-/**
- * Entries of a tag that one page looks at. Where the viewer may not see that many in a row, the page is a short one and
- * the next goes on behind them.
- */
-const LOOKED_AT = 500;
-
-/** Posts, by the end of a page. */
-export interface TaggedPage {
-  rows: Position[];
-  /** Where to go on though there are not as many rows as asked for. */
-  next: Position | null;
-}
-
 /** One page of the posts with a tag that the viewer may see, latest first. */
-export async function listTagged(
+export function listTagged(
   db: Db,
   viewerId: string,
   tag: string,
-  { limit, after }: { limit: number; after: Position | null },
-): Promise<TaggedPage> {
-  const entries = sql`post_tags WHERE tag = ${tag}
-    ${after ? sql`AND (published_at, post_id) < (${after.at}, ${after.id}::uuid)` : sql``}`;
-  const latest = sql`ORDER BY published_at DESC, post_id DESC`;
-  const { rows } = await sql<{ at: Date | null; id: string | null; next_at: Date | null; next_id: string | null }>`
-    WITH page AS MATERIALIZED (
-      SELECT entries.* FROM (SELECT post_id, author_id, published_at FROM ${entries} ${latest} LIMIT ${LOOKED_AT}) AS entries
-      JOIN users ON users.id = author_id WHERE ${mayBeSeenBy(viewerId)}
-      ${latest} LIMIT ${limit}
-    )
-    SELECT page.published_at AS at, page.post_id AS id, rest.published_at AS next_at, rest.post_id AS next_id
-    FROM (SELECT) AS one LEFT JOIN page ON true LEFT JOIN (
-      SELECT published_at, post_id FROM ${entries} AND (SELECT count(*) FROM page) < ${limit}
-      ${latest} OFFSET ${LOOKED_AT - 1} LIMIT 1
-    ) AS rest ON true
-    ORDER BY page.published_at DESC, page.post_id DESC`.execute(db);
-  const { next_at = null, next_id = null } = rows[0] ?? {};
-  return {
-    rows: rows.flatMap(({ at, id }) => (at && id ? [{ at, id }] : [])),
-    next: next_at && next_id ? { at: next_at, id: next_id } : null,
-  };
+  page: { limit: number; after: Position | null },
+): Promise<BoundedPage<Position>> {
+  return boundedPage(
+    db,
+    {
+      from: sql`post_tags WHERE tag = ${tag}`,
+      columns: sql`post_id, author_id, published_at`,
+      at: "published_at",
+      id: "post_id",
+      seen: sql`JOIN users ON users.id = author_id WHERE ${mayBeSeenBy(viewerId)}`,
+      page: sql`entries.*`,
+      shown: sql`page.published_at AS at, page.post_id AS id`,
+    },
+    page,
+  );
 }
 
 export type FoundTag = RankedPosition & { tag: string; post_count: number };
