@@ -55,7 +55,10 @@ export async function objectsOf(dataDir: string): Promise<Record<string, string>
   return Object.fromEntries(hashes.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/** Holds a lock on a table, so that whoever needs it waits. @returns a function that lets go. */
+/**
+ * Holds a lock on a table, so that whoever needs it waits: anybody, or in the mode SHARE who writes to it.
+ * @returns `waiting` tells whether somebody does, `release` lets go.
+ */
 export async function brake(
   t: Test,
   databaseUrl: string,
