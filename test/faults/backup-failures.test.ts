@@ -108,12 +108,9 @@ t.test("a server's limits for websites end neither a backup nor a restore", asyn
   const lock = other
     .query("SET lock_timeout = '15s'; LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
     .catch(() => undefined);
-  await waitFor(
-    async () =>
-      (await query(source.databaseUrl, "SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"))
-        .length > 0,
-    "it to wait",
-  );
+  const locking = `SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND mode = 'AccessExclusiveLock' AND NOT granted`;
+  await waitFor(async () => (await query(source.databaseUrl, locking)).length > 0, "it to wait");
   await held.release();
   await waitFor(
     async () =>

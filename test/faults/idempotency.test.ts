@@ -14,7 +14,7 @@ t.test("kill -9 between commit and answer: any server gives the answer at once",
   const [victim, other] = await Promise.all([open(), open()]);
   const ana = await victim.client.register("ana");
   const way = await startProxy(t, victim.url);
-  const held = await brake(t, url, "posts", "SHARE");
+  const held = await brake(t, url, "posts");
   const unanswered = sendPost(createClient(new URL(way.url).origin, ana.token), "unheard").catch(() => null);
   await waitFor(() => held.waiting(), "the work to have begun");
   way.hang();
@@ -32,7 +32,7 @@ t.test("kill -9 before the commit: the key is free again by itself", { buffered:
   const { url, open, posts } = await keyedPosts(t);
   const [victim, other] = await Promise.all([open(), open()]);
   const ana = await victim.client.register("ana");
-  const held = await brake(t, url, "posts", "SHARE");
+  const held = await brake(t, url, "posts");
   const unanswered = sendPost(victim.client.as(ana.token), "killed").catch(() => null);
   await waitFor(() => held.waiting(), "the work to have begun");
   await victim.kill();
@@ -48,7 +48,7 @@ t.test("a server that is stopped for longer than its lease does no work twice", 
   const { url, sql, open, posts } = await keyedPosts(t);
   const [stopped, other] = await Promise.all([open(), open()]);
   const ana = await stopped.client.register("ana");
-  const held = await brake(t, url, "posts", "SHARE");
+  const held = await brake(t, url, "posts");
   const late = sendPost(stopped.client.as(ana.token), "stopped");
   await waitFor(() => held.waiting(), "the work to have begun");
   stopped.process.kill("SIGSTOP");
@@ -82,7 +82,7 @@ t.test("a database that goes away in the middle of the work", { buffered: true }
   const way = await startProxy(t, url);
   const server = await open({ TINTYPE_DATABASE_URL: way.url });
   const ana = await server.client.register("ana");
-  const held = await brake(t, url, "posts", "SHARE");
+  const held = await brake(t, url, "posts");
   const first = sendPost(ana, "outage");
   await waitFor(() => held.waiting(), "the work to have begun");
   await way.cut();

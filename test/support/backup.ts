@@ -55,10 +55,7 @@ export async function objectsOf(dataDir: string): Promise<Record<string, string>
   return Object.fromEntries(hashes.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/**
- * Holds a lock on a table, so that whoever needs it waits: anybody, or in the mode SHARE who writes to it.
- * @returns `waiting` tells whether somebody does, `release` lets go.
- */
+/** Holds a lock on a table, so that whoever needs it waits. @returns `waiting` tells whether somebody does, `release` lets go. */
 export async function brake(
   t: Test,
   databaseUrl: string,
@@ -78,9 +75,12 @@ export async function brake(
   return {
     release,
     async waiting() {
-      const { rowCount } = await client.query("SELECT FROM pg_locks WHERE relation = $1::regclass AND NOT granted", [
-        table,
-      ]);
+      // Databases that were cloned have tables of the same oid, and other tests hold those of theirs.
+      const { rowCount } = await client.query(
+        `SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+         WHERE datname = current_database() AND relation = $1::regclass AND NOT granted`,
+        [table],
+      );
       return rowCount !== 0;
     },
   };

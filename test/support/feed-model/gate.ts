@@ -52,7 +52,8 @@ export async function gateOf(t: Test, { sql }: World) {
     waiting: () =>
       waitFor(async () => {
         const { rowCount } = await sql.query(
-          "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted",
+          `SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+           WHERE datname = current_database() AND locktype = 'advisory' AND objid = $1 AND NOT granted`,
           [GATE],
         );
         return rowCount;
