@@ -6,7 +6,7 @@ import type { Db } from "./transaction.ts";
  * Entries of a list that one page looks at. Where the viewer may not see that many in a row, the page is a short one and
  * the next goes on behind them: a page costs as much as that at most, however many entries there are.
  */
-export const LOOKED_AT = 500;
+const LOOKED_AT = 500;
 
 /** The fragments see the names that are said of them, and no others but what they join. */
 export interface BoundedList {
