@@ -114,8 +114,8 @@ local meta = redis.call('HMGET', KEYS[2], 'epoch', 'building', 'until')
 if ARGV[4] ~= '1' and meta[1] == ARGV[2] and redis.call('EXISTS', KEYS[1]) == 1 then return 'built' end
 local generation = redis.call('GET', KEYS[3])
 if not generation then return 'new' end
--- What is read of Postgres before a new one is there would not be kept.
-if string.sub(generation, 1, 3) == 'new' then return 'busy' end
+-- The mark of who makes one: what is read of Postgres before it is there would not be kept.
+if not string.match(generation, '^%d+:') then return 'busy' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if meta[2] and now < tonumber(meta[3]) then return 'busy' end

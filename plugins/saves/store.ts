@@ -143,7 +143,7 @@ export async function listCollections(
   return rows;
 }
 
-/** By the condition of `listSaved`: any other would tell a block from a deletion. */
+/** By the condition of `listSaved`: another one would tell a block from a deletion. */
 function postCount(viewerId: string): RawBuilder<number> {
   return sql<number>`(
     SELECT count(*)::int FROM (
