@@ -11,6 +11,7 @@ for (const file of await Array.fromAsync(glob("plugins/*/errors.ts", { cwd: ROOT
 
 /** What clients may rely on: a code never changes its meaning or its status, and is never taken away. */
 const PINNED = `
+400 BODY_TOO_DEEP The body has arrays and objects in each other, more than {levels} levels of them.
 400 INVALID_CURSOR The cursor is not one that this list gave. Start again without it.
 400 INVALID_JSON The body is not JSON.
 400 INVALID_REQUEST The request is malformed: {reason}.

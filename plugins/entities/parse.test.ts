@@ -31,6 +31,8 @@ t.test("what is a hashtag, and what is a mention", async (t) => {
     [`#${"x".repeat(100)} #${"y".repeat(101)}`, [`hashtag #${"x".repeat(100)}`]],
     ["hi @ana, @Bob.Ross! (@c_d)", ["mention @ana", "mention @Bob.Ross", "mention @c_d"]],
     ["ana@example.org @ab @@ana x/@ana @anaé", []],
+    ["@ana.smithé @ana.smith@example.org @ana._é @ana.muñoz", []],
+    ["@ana.smithさん、こんにちは@bobです", ["mention @ana.smith", "mention @bob"]],
     [`@${"a".repeat(30)} @${"b".repeat(31)}`, [`mention @${"a".repeat(30)}`]],
     ["🌅 @ana #one", ["mention @ana", "hashtag #one"]],
   ];

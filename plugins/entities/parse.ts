@@ -28,8 +28,14 @@ const HASHTAG = new RegExp(`[#＃]${TAG}`, "gu");
 const WHOLE_TAG = new RegExp(`^[#＃]?(${TAG})$`, "u");
 /** ❤ and ❤️ are one tag. */
 const VARIATIONS = /\p{Variation_Selector}/gu;
-/** Not in an email address or a path, and not the beginning of a longer word. */
-const MENTION = new RegExp(`(?<![${WORD}@/])[@＠]([A-Za-z0-9._]+)(?![${WORD}@])`, "gu");
+/** Scripts that write no space between words: there a name ends where they begin. */
+const UNSPACED = ["Han", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr"].map((script) => `\\p{scx=${script}}`).join("");
+const OTHER_WORD = `[\\p{XID_Continue}--[${UNSPACED}]]`;
+/**
+ * Not in an email address or a path, and not the beginning of a longer word. The dot ends no name that goes on: of
+ * `@ana.smithé` nothing is a name, and not `ana`.
+ */
+const MENTION = new RegExp(`(?<![${OTHER_WORD}@\\/])[@＠]([A-Za-z0-9._]+)(?![${OTHER_WORD}@.])`, "gv");
 
 /**
  * The hashtags and mentions of a text, in their order.

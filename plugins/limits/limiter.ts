@@ -91,9 +91,13 @@ export class ProcessLimiter implements Limiter {
     return this.#with(name, (log) => log.wait(this.#clock(), rule, amount));
   }
 
-  /** Keeps what was let in elsewhere. @returns by which it is given back. */
-  add(name: LogName, rule: Rule, amount: number): number {
-    return this.#with(name, (log) => log.add(this.#clock(), rule, amount));
+  /** Keeps what was let in elsewhere. @param at microseconds, by `now`. @returns by which it is given back. */
+  add(name: LogName, rule: Rule, amount: number, at = this.now()): number {
+    return this.#with(name, (log) => log.add(at, rule, amount));
+  }
+
+  now(): number {
+    return this.#clock();
   }
 
   giveBack(name: LogName, rule: Rule, at: number, amount: number): Standing {
@@ -118,12 +122,13 @@ export class ProcessLimiter implements Limiter {
 /**
  * In Redis, for all servers together. While it does not answer each server goes by what it let in itself; what it lets in
  * then no log of Redis holds, so it counts beside that when Redis is back: of one server's no window ever holds more than
- * the limit. What Redis' log holds counts then, and a FLUSHALL forgets that.
+ * the limit. What Redis' log holds counts then. Of one that was emptied, or came back without it, each server knows what
+ * it let in itself.
  */
 export class SharedLimiter implements Limiter {
   readonly #redis: Scripts;
   readonly #complain: (error: unknown) => void;
-  /** All that this process let in. */
+  /** All that this process let in, at the time at which it asked Redis: there it counts a little longer. */
   readonly #own = new ProcessLimiter();
   /** That of it which Redis does not know of. */
   readonly #unknown = new ProcessLimiter();
@@ -140,6 +145,7 @@ export class SharedLimiter implements Limiter {
 
   async take(name: LogName, rule: Rule, amount: number): Promise<Place> {
     for (;;) {
+      const asked = this.#own.now();
       const most = rule.most - this.#unknown.standing(name, rule).used;
       const answer = await this.#run(TAKE, name, rule, [most, amount]);
       if (answer === null) return this.#takeHere(name, rule, amount);
@@ -155,7 +161,14 @@ export class SharedLimiter implements Limiter {
         await this.#giveBack(name, rule, at, amount);
         continue;
       }
-      const ownAt = this.#own.add(name, rule, amount);
+      const ownWait = this.#own.wait(name, rule, amount);
+      // Redis does not know of all that was let in here: it was emptied.
+      if (ownWait > 0) {
+        await this.#giveBack(name, rule, at, amount);
+        const own = shown(this.#own.standing(name, rule), Date.now());
+        return { taken: false, wait: ownWait / 1_000, standing: own, giveBack: async () => own };
+      }
+      const ownAt = this.#own.add(name, rule, amount, asked - (asked % rule.slot));
       const giveBack = async (freed: number) => {
         const own = this.#own.giveBack(name, rule, ownAt, freed);
         const left = await this.#giveBack(name, rule, at, freed);
@@ -206,11 +219,13 @@ export class SharedLimiter implements Limiter {
     return { taken, wait: wait / 1_000, standing: shown(standing, Date.now()), giveBack };
   }
 
-  /** What Redis knows of and what it does not. */
+  /** What Redis knows of and what it does not; what this process knows of, where that is more. */
   #together(name: LogName, rule: Rule, { now, used, next }: Standing): ShownStanding {
+    const own = this.#own.standing(name, rule);
     const here = this.#unknown.standing(name, rule);
     const soonest = Math.min(...[next, here.next].filter((time) => time > 0));
-    return shown({ now, used: used + here.used, next: Number.isFinite(soonest) ? soonest : 0 }, now / 1_000);
+    const known = { now, used: used + here.used, next: Number.isFinite(soonest) ? soonest : 0 };
+    return shown(own.used > known.used ? { ...own, now } : known, now / 1_000);
   }
 
   /** Null while Redis does not answer, or refuses. */

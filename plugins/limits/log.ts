@@ -61,10 +61,10 @@ export class Log {
     return { ...this.#standing(now, rule), taken: true, at, wait: 0 };
   }
 
-  /** Keeps what was taken elsewhere. @returns by which it is given back. */
-  add(now: number, rule: Rule, amount: number): number {
-    this.#forget(now, rule);
-    return this.#add(now, rule, amount);
+  /** Keeps what was taken elsewhere, at a time that may be before that of others. @returns by which it is given back. */
+  add(time: number, rule: Rule, amount: number): number {
+    this.#forget(time, rule);
+    return this.#add(time, rule, amount);
   }
 
   giveBack(now: number, rule: Rule, at: number, amount: number): Standing {
@@ -93,14 +93,16 @@ export class Log {
     return this.#standing(now, rule);
   }
 
-  #add(now: number, { slot }: Rule, amount: number): number {
-    const at = Math.ceil(now / slot) * slot;
+  #add(time: number, { slot }: Rule, amount: number): number {
+    const at = Math.ceil(time / slot) * slot;
     this.used += amount;
-    const last = this.#times.length - 1;
-    if (last >= this.#first && this.#times[last] === at) this.#amounts[last] = (this.#amounts[last] ?? 0) + amount;
-    else {
-      this.#times.push(at);
-      this.#amounts.push(amount);
+    let behind = this.#times.length;
+    while (behind > this.#first && (this.#times[behind - 1] ?? 0) > at) behind--;
+    if (behind > this.#first && this.#times[behind - 1] === at) {
+      this.#amounts[behind - 1] = (this.#amounts[behind - 1] ?? 0) + amount;
+    } else {
+      this.#times.splice(behind, 0, at);
+      this.#amounts.splice(behind, 0, amount);
     }
     return at;
   }

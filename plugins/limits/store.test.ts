@@ -3,6 +3,7 @@ import { inTransaction } from "../../src/db/transaction.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb, query } from "../../test/support/product/database.ts";
 import { forgetOtherPlaces, forgetUnused, placesOf, rememberPlace, rememberUse } from "./store.ts";
+import { subjectOfLogin } from "./subjects.ts";
 
 const { url } = await testDatabase(t);
 const db = openDb(t, url);
@@ -16,6 +17,16 @@ await query(
 );
 const places = async () => (await placesOf(db, ANA)).map(({ address }) => address).sort();
 const remember = (place: string) => inTransaction(db, (tx) => rememberPlace(tx, ANA, place));
+
+t.test("whatever spelling Postgres finds an account by, guesses at it are counted together", async (t) => {
+  const spellings = await query(
+    url,
+    "SELECT chr(n) AS one, lower(chr(n)) AS other FROM generate_series(1, 1114111) AS n WHERE n NOT BETWEEN 55296 AND 57343 AND lower(chr(n)) <> chr(n)",
+  );
+  t.ok(spellings.length > 1_000, `${spellings.length} letters`);
+  const apart = spellings.filter(({ one, other }) => subjectOfLogin(`a${one}@b`) !== subjectOfLogin(`a${other}@b`));
+  t.same(apart, []);
+});
 
 t.test("a use of a session makes its address known, once an hour, as long as the session is there", async (t) => {
   await rememberUse(db, SESSION, "192.0.2.1");

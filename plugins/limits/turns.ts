@@ -3,6 +3,8 @@ import type { Rule } from "./log.ts";
 
 /** How many may wait for one subject; each takes as long as a password takes to be checked. */
 const MOST_WAITING = 64;
+/** Milliseconds after which whoever finds as many waiting may ask again: those who are right have gone by then. */
+const TRY_AGAIN = 1_000;
 
 interface Lane {
   /** Who has a place, and whose answer is not known. */
@@ -38,7 +40,8 @@ export class Turns {
         const place = await this.#limiter.take(name, rule, amount);
         if (place.taken) return this.#hold(key, lane, place);
         if (lane.freed !== freed) continue;
-        if (lane.pending === 0 || lane.waiting.length >= MOST_WAITING) return place;
+        if (lane.pending === 0) return place;
+        if (lane.waiting.length >= MOST_WAITING) return { ...place, wait: Math.min(place.wait, TRY_AGAIN) };
         await new Promise<void>((resolve) => lane.waiting.push(resolve));
       }
     } finally {

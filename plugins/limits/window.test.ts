@@ -262,6 +262,23 @@ t.test("Redis and its outages", async (t) => {
     t.equal((await limiter.look(name, rule)).used, 5, "the one place of the outage is forgotten");
   });
 
+  await t.test("nor when Redis has forgotten what it knew", async (t) => {
+    const [{ limiter }, other] = [open(), open()];
+    const name = newName();
+    const [first] = await take(limiter, name, 4);
+    const client = new Redis(service.url);
+    t.teardown(() => client.disconnect());
+    await client.del(redis.key("limit-like", name.subject));
+    t.equal((await limiter.look(name, rule)).used, 4);
+    t.equal(letIn(await take(limiter, name, 3)), 1);
+    const [refused] = await take(limiter, name, 1);
+    t.same([refused?.taken, refused?.standing.used], [false, 5]);
+    t.ok(refused && refused.wait > 3_500_000 && refused.wait <= 3_600_000);
+    t.equal((await other.limiter.look(name, rule)).used, 1, "what was refused is not kept in Redis either");
+    await first?.giveBack(1);
+    t.equal(letIn(await take(limiter, name, 2)), 1);
+  });
+
   await t.test("nor in the moment in which it begins", async (t) => {
     const { state, limiter } = open();
     const name = newName();

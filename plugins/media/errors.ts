@@ -37,6 +37,7 @@ export const quotaExceeded = defineError(
   "QUOTA_EXCEEDED",
   422,
   "Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.",
+  { passes: true },
 );
 export const uploadsBusy = defineError(
   "UPLOADS_BUSY",

@@ -16,7 +16,7 @@ import {
   stillToTell,
 } from "./fold-store.ts";
 import { lockInbox, setLastAt } from "./inbox-store.ts";
-import { discardLogged, isAnythingLogged, loggedUsers, takeLogged } from "./log-store.ts";
+import { discardLogged, lastLogged, loggedUsers, takeLogged } from "./log-store.ts";
 import { notificationsTold } from "./metrics.ts";
 import type { InboxRow, LogRow } from "./tables.ts";
 import { BY_COMMENTS, type NotificationType } from "./types.ts";
@@ -29,17 +29,20 @@ const REMOVED_AT_ONCE = 1_000;
 
 /**
  * Folds what is logged for a person into their notifications. Whatever was committed before it began is in them when it
- * resolves. It may run twice at once: the second waits for the first.
+ * resolves; what comes later is left to the next, or it would not end while others go on. It may run twice at once: the
+ * second waits for the first.
  */
 export async function fold(db: Db, userId: string): Promise<void> {
-  while (await isAnythingLogged(db, userId)) {
-    const moved = await inTransaction(db, async (tx) => {
+  const upTo = await lastLogged(db, userId);
+  for (let more = upTo !== null; more && upTo !== null; ) {
+    const folded = await inTransaction(db, async (tx) => {
       const inbox = await lockInbox(tx, userId);
-      if (inbox) return foldSome(tx, inbox);
+      if (inbox) return foldSome(tx, inbox, upTo);
       await discardLogged(tx, userId);
-      return [];
+      return { rows: 0, moved: [] };
     });
-    for (const type of moved) notificationsTold.inc({ type });
+    for (const type of folded.moved) notificationsTold.inc({ type });
+    more = folded.rows === CHUNK;
   }
 }
 
@@ -57,10 +60,11 @@ export async function foldAll(db: Db, signal: AbortSignal): Promise<void> {
 
 /**
  * In the order of the log: rows of one kind that follow each other are written at once. The inbox is held.
- * @returns the type of each notification that was made or moved.
+ * @returns how many rows it took, and the type of each notification that was made or moved.
  */
-async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
-  const { rows, last_at } = placed(await takeLogged(tx, inbox.user_id, CHUNK), inbox.last_at);
+async function foldSome(tx: Tx, inbox: InboxRow, upTo: string): Promise<{ rows: number; moved: NotificationType[] }> {
+  const taken = await takeLogged(tx, inbox.user_id, { upTo, limit: CHUNK });
+  const { rows, last_at } = placed(taken, inbox.last_at);
   const removes = rows.some(({ op }) => op === "remove" || op === "remove_comment");
   const moved: NotificationType[] = [];
   while (rows.length > 0) {
@@ -74,7 +78,7 @@ async function foldSome(tx: Tx, inbox: InboxRow): Promise<NotificationType[]> {
   }
   if (removes) await removeSome(tx, inbox.user_id, { gone: true, limit: REMOVED_AT_ONCE });
   if (last_at > inbox.last_at) await setLastAt(tx, inbox.user_id, last_at);
-  return moved;
+  return { rows: taken.length, moved };
 }
 
 type NewsRow = LogRow & { type: Group["type"]; subject: string; actor_id: string };

@@ -114,6 +114,22 @@ t.test("what many do at once is neither lost nor told twice, while others read",
   t.equal(await rowsOf("notification_log"), 0, "the log is empty");
 });
 
+t.test("a fold ends though something happens whenever it has folded", async (t) => {
+  t.teardown(nothingLeft);
+  const [author = "", fan = ""] = await addPeople(2);
+  await notificationsOf(context, author, ALL);
+  const logged = sql`INSERT INTO notification_log (user_id, op, type, subject, actor_id)
+    VALUES (${sql.lit(author)}, 'add', 'follow', 'a day', ${sql.lit(fan)})`;
+  await sql`CREATE FUNCTION follow_again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${logged}; RETURN NULL; END $$`.execute(
+    db,
+  );
+  await sql`CREATE TRIGGER again AFTER UPDATE ON notification_inboxes EXECUTE FUNCTION follow_again()`.execute(db);
+  t.teardown(() => sql`DROP FUNCTION follow_again CASCADE`.execute(db));
+  await logged.execute(db);
+  await fold(db, author);
+  t.equal(await rowsOf("notification_log"), 1, "what came meanwhile is left to the next");
+});
+
 t.test("what a transaction takes back was never told", async (t) => {
   t.teardown(nothingLeft);
   const [author = "", fan = ""] = await addPeople(2);

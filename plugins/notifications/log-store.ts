@@ -114,17 +114,27 @@ export async function appendCommentRemovals(tx: Tx, commentIds: readonly string[
     ) AS told`.execute(tx);
 }
 
-export async function isAnythingLogged(db: Db, userId: string): Promise<boolean> {
-  const { rows } = await sql`SELECT FROM notification_log WHERE user_id = ${userId} LIMIT 1`.execute(db);
-  return rows.length > 0;
+/** The id of the latest row of a person; null where there is none. */
+export async function lastLogged(db: Db, userId: string): Promise<string | null> {
+  const { rows } = await sql<{ id: string }>`
+    SELECT id::text FROM notification_log WHERE user_id = ${userId} ORDER BY notification_log.id DESC LIMIT 1`.execute(
+    db,
+  );
+  return rows[0]?.id ?? null;
 }
 
-/** Takes the oldest rows of a person out of the log, in their order. */
-export async function takeLogged(tx: Tx, userId: string, limit: number): Promise<LogRow[]> {
+/** Takes the oldest rows of a person out of the log, in their order. @param page.upTo the id of the last that is taken. */
+export async function takeLogged(
+  tx: Tx,
+  userId: string,
+  { upTo, limit }: { upTo: string; limit: number },
+): Promise<LogRow[]> {
   const { rows } = await sql<LogRow>`
     WITH taken AS (
       DELETE FROM notification_log
-      WHERE id IN (SELECT id FROM notification_log WHERE user_id = ${userId} ORDER BY id LIMIT ${limit}) RETURNING *
+      WHERE id IN (
+        SELECT id FROM notification_log WHERE user_id = ${userId} AND id <= ${upTo}::bigint ORDER BY id LIMIT ${limit})
+      RETURNING *
     ) SELECT * FROM taken ORDER BY id`.execute(tx);
   return rows;
 }

@@ -15,6 +15,8 @@ export function collectionName(text: string): CollectionName {
   if ([...name].length === 0 || [...name].length > NAME_LENGTH) {
     throw invalidValue({ reason: `the name of a collection has 1 to ${NAME_LENGTH} characters` });
   }
+  // In the path of a URL these mean another path, whatever they are written as.
+  if (name === "." || name === "..") throw invalidValue({ reason: "a collection cannot be named by dots alone" });
   if (/[\p{Cc}\p{Cs}]/u.test(name))
     throw invalidValue({ reason: "the name of a collection has no control characters" });
   return { name, folded: fold(name) };

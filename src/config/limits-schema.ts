@@ -2,7 +2,7 @@ import { boolean, limit, section, sizeLimit } from "./units.ts";
 
 /** How often people may do what burdens others, or guess. */
 export const limits = section(
-  "How often one may do what burdens others. Each limit holds for any window of its length; a request that is refused does not count.",
+  "How often one may do what burdens others. Each limit holds for any window of its length; what was refused and not done does not count, but wrong passwords do.",
   {
     enabled: boolean({ description: "Whether anything is limited.", default: "true" }),
     follow: limit({ description: "Follows and requests to follow, by each account.", default: "30/1h" }),

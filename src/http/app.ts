@@ -11,6 +11,7 @@ import { requireAuthentication } from "./auth.ts";
 import { registerDocs } from "./docs.ts";
 import { errorBody, handleError, sendError } from "./error-handler.ts";
 import {
+  bodyTooDeep,
   type HttpError,
   headersTooLarge,
   invalidJson,
@@ -183,6 +184,14 @@ function refuseWhoIsGone(app: App): void {
   });
 }
 
+/** Arrays and objects in each other; no route takes more than four. What looks at a body may then recurse. */
+const MOST_LEVELS = 16;
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (value === null || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+}
+
 /** JSON in UTF-8. Many clients name it as their content type on every call, also where they send nothing. */
 function parseJson(app: App): void {
   const parse = app.getDefaultJsonParser("error", "error");
@@ -197,7 +206,10 @@ function parseJson(app: App): void {
       // Taken leniently, it would be stored with replacement characters for what was sent.
       return done(invalidJson({}));
     }
-    void parse(request, text, done);
+    void parse(request, text, (error, parsed) => {
+      if (error === null && isDeeper(parsed, MOST_LEVELS)) return done(bodyTooDeep({ levels: MOST_LEVELS }));
+      done(error, parsed);
+    });
   });
 }
 

@@ -28,6 +28,7 @@ export function errorBody(error: HttpError, requestId: string) {
 
 export function sendError(request: FastifyRequest, reply: FastifyReply, error: HttpError): FastifyReply {
   if (error.retryAfter !== undefined) reply.header("retry-after", error.retryAfter);
+  if (error.passes && request.idempotency) request.idempotency.passes = true;
   return (
     reply
       .code(error.status)

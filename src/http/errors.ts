@@ -3,6 +3,8 @@ export class HttpError extends Error {
   readonly code: string;
   readonly status: number;
   readonly details: Record<string, unknown>;
+  /** See ErrorDefinition. */
+  readonly passes: boolean;
   /** Seconds, sent as Retry-After. */
   readonly retryAfter: number | undefined;
 
@@ -12,6 +14,7 @@ export class HttpError extends Error {
     this.code = definition.code;
     this.status = definition.status;
     this.details = extra.details ?? {};
+    this.passes = definition.passes;
     this.retryAfter = extra.retryAfter;
   }
 }
@@ -21,6 +24,8 @@ export interface ErrorDefinition {
   status: number;
   /** The message, with `{placeholders}`. */
   template: string;
+  /** A 4xx that whoever gets it, or somebody else, can mend, so that the same request may be taken then. */
+  passes: boolean;
 }
 
 interface ErrorExtra {
@@ -47,9 +52,10 @@ export function defineError<const Template extends string>(
   code: string,
   status: number,
   template: Template,
+  { passes = false } = {},
 ): (values: Values<Template>, extra?: ErrorExtra) => HttpError {
   if (catalogue.has(code)) throw new Error(`error ${code} is defined twice`);
-  const definition = { code, status, template };
+  const definition = { code, status, template, passes };
   catalogue.set(code, definition);
   return (values, extra = {}) => new HttpError(definition, fill(template, values), extra);
 }
@@ -60,6 +66,11 @@ function fill(template: string, values: Record<string, string | number>): string
 
 export const invalidRequest = defineError("INVALID_REQUEST", 400, "The request is malformed: {reason}.");
 export const invalidJson = defineError("INVALID_JSON", 400, "The body is not JSON.");
+export const bodyTooDeep = defineError(
+  "BODY_TOO_DEEP",
+  400,
+  "The body has arrays and objects in each other, more than {levels} levels of them.",
+);
 export const invalidCursor = defineError(
   "INVALID_CURSOR",
   400,

@@ -154,6 +154,7 @@ export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void
           .update(`${query.join("?")}\n${content}`)
           .digest(),
       fingerprint: null,
+      passes: false,
       kept: null,
       lost: false,
     };
@@ -168,7 +169,10 @@ export function honourIdempotencyKeys(app: App, { config, db, log }: Keys): void
   app.addHook("onSend", (request, reply, payload, done) => {
     const claim = request.idempotency?.claim;
     if (!request.idempotency || !claim || !inHand.delete(claim)) return done(null, payload);
-    const answer = comesAgain(reply) ? { status: reply.statusCode, body: jsonOf(reply, payload) } : null;
+    const answer =
+      !request.idempotency.passes && comesAgain(reply)
+        ? { status: reply.statusCode, body: jsonOf(reply, payload) }
+        : null;
     const settled = settle(db, request.idempotency, claim, answer)
       // What was done is done, and its route may be asked again: to withhold the answer would help nobody.
       .catch((error: unknown) => request.log.warn({ err: error }, "no answer is kept for an Idempotency-Key"));

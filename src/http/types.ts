@@ -23,6 +23,8 @@ export interface KeyedRequest {
   readonly sign: (content: string) => Buffer;
   /** Null until all of the body is there. */
   fingerprint: Buffer | null;
+  /** It was refused for what may be mended; then the same request is to be taken. */
+  passes: boolean;
   /** The body of an answer that its work has stored. */
   kept: string | null;
   /** Another request has the key now. */

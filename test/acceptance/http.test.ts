@@ -54,6 +54,8 @@ function assertErrorShape(t: Test, answer: { status: number; body: Json }, statu
 
 t.test("every error has one shape", async (t) => {
   const json = { "content-type": "application/json" };
+  // To look at each of its strings once a level took ten seconds.
+  const deepBody = `{"login":${"[".repeat(2_500)}${'"",'.repeat(19_000)}1${"]".repeat(2_500)},"password":"x"}`;
   const send = async (method: string, path: string, init: { headers?: Record<string, string>; body?: string } = {}) => {
     const headers = { authorization: `Bearer ${ana.token}`, ...init.headers };
     const response = await fetch(`${server.url}${path}`, { method, ...init, headers });
@@ -69,6 +71,8 @@ t.test("every error has one shape", async (t) => {
     [404, "POST_NOT_FOUND", "GET", "/api/v1/posts/0198f0a4-0000-7000-8000-000000000000", {}],
     [401, "UNAUTHENTICATED", "GET", "/api/v1/me", { headers: { authorization: "" } }],
     [400, "INVALID_JSON", "PATCH", "/api/v1/me", { headers: json, body: "{" }],
+    [400, "BODY_TOO_DEEP", "PATCH", "/api/v1/me", { headers: json, body: `${"[".repeat(17)}${"]".repeat(17)}` }],
+    [400, "BODY_TOO_DEEP", "POST", "/api/v1/auth/login", { headers: json, body: deepBody }],
     [400, "INVALID_REQUEST", "PATCH", "/api/v1/me", { headers: json, body: "" }],
     [400, "INVALID_REQUEST", "PATCH", "/api/v1/me", { headers: json, body: "[]" }],
     [400, "INVALID_REQUEST", "PATCH", "/api/v1/me", { headers: json, body: '{"bio":{}}' }],

@@ -207,6 +207,12 @@ t.test("what is refused for good is refused again, what is of the moment is not"
   t.equal((await post(ana, "/users/dana/follow", "dana, and there")).status, 400);
   t.equal((await post(ana, "/users/dana/follow", "dana-there")).status, 200);
 
+  await ana.request("POST", "/users/dana/block");
+  t.equal((await post(ana, "/users/dana/follow", "blocked")).body.error.code, "YOU_BLOCK");
+  await ana.request("DELETE", "/users/dana/block");
+  const mended = await post(ana, "/users/dana/follow", "blocked");
+  t.strictSame([mended.status, isReplay(mended)], [200, false], "what one was told to mend is no answer for good");
+
   const unstorable = { json: { name: "a\0b" } };
   const nul = await post(ana, "/users/bob/follow", "nul", unstorable);
   const nulAgain = await post(ana, "/users/bob/follow", "nul", unstorable);
