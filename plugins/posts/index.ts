@@ -5,6 +5,7 @@ export { postNotFound, postNotPublished } from "./errors.ts";
 export { hotEngagement } from "./hot-engagement.ts";
 export { type HotPost, hotPosts } from "./hot-posts.ts";
 export { forgetDelay, forgetPost, leftoverCounter } from "./leftovers.ts";
+export { sendPosts } from "./pages.ts";
 export { requirePost } from "./posts.ts";
 export { Post, toPost } from "./schemas.ts";
 export { requirePublished, type SeenPost, seenPost } from "./seen.ts";

@@ -4,15 +4,16 @@ import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { invalidRequest } from "../../src/http/errors.ts";
 import { IdParams } from "../../src/http/ids.ts";
-import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
+import { Nullable, PageQuery, pageOf, pageRequest } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
 import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
+import { sendPosts } from "./pages.ts";
 import { createPost, editPost, removePost, requirePost } from "./posts.ts";
 import { CAPTION_LENGTH, Post, toPost } from "./schemas.ts";
-import { listPublished, postsByIds } from "./store.ts";
+import { listPublished } from "./store.ts";
 
 const tags = ["Posts"];
 const MAX_MEDIA = 10;
@@ -135,21 +136,10 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       const author = await requireSeen(db, viewer.id, request.params.username);
       const { limit, after } = pageRequest(request.query);
       const rows = await listPublished(db, { userId: author.id, limit: limit + 1, after });
-      const posts = await postsByIds(
-        db,
-        viewer.id,
-        rows.slice(0, limit).map((row) => row.id),
-      );
-      const page = sendPage(request, reply, {
-        rows,
+      return sendPosts(request, reply, context, {
+        rows: rows.map(({ id, published_at }) => ({ id, at: published_at })),
         limit,
-        publicUrl: config.public_url,
-        position: (row) => ({ at: row.published_at, id: row.id }),
-        item: (row) => row.id,
       });
-      // A post that was deleted between the two queries is missing: the page is then shorter, not ended.
-      const urls = await mediaUrls(context, viewer.id);
-      return { items: posts.map((post) => toPost(post, urls)), next_cursor: page.next_cursor };
     },
   );
 }

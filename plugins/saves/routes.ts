@@ -4,8 +4,7 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { IdParams } from "../../src/http/ids.ts";
 import { Nullable, PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
-import { Post, postsByIds, toPost } from "../posts/index.ts";
-import { mediaUrls } from "../tickets/index.ts";
+import { Post, sendPosts } from "../posts/index.ts";
 import { NAME_LENGTH } from "./names.ts";
 import { removeCollection, rename, requireCollection, save, unsave } from "./saves.ts";
 import { type CollectionRow, listCollections, listSaved, POSTS_COUNTED } from "./store.ts";
@@ -80,18 +79,8 @@ export async function saveRoutes(app: App, context: Context): Promise<void> {
       const { collection } = request.query;
       const { limit, after } = pageRequest(request.query);
       const collectionId = collection === undefined ? null : await requireCollection(db, viewer.id, collection);
-      const { rows, next } = await listSaved(db, viewer.id, { collectionId, limit: limit + 1, after });
-      const page = sendPage(request, reply, {
-        rows,
-        limit,
-        next,
-        publicUrl: config.public_url,
-        position: (row) => row,
-        item: (row) => row.id,
-      });
-      // A post that was deleted between the two queries is missing: the page is then shorter, not ended.
-      const [posts, urls] = await Promise.all([postsByIds(db, viewer.id, page.items), mediaUrls(context, viewer.id)]);
-      return { items: posts.map((post) => toPost(post, urls)), next_cursor: page.next_cursor };
+      const saved = await listSaved(db, viewer.id, { collectionId, limit: limit + 1, after });
+      return sendPosts(request, reply, context, { ...saved, limit });
     },
   );
 

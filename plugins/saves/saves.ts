@@ -24,8 +24,6 @@ import {
 /** Collections that one account may have: a page of them counts the posts of each. */
 export const MOST_COLLECTIONS = 200;
 
-const SAVED = { saved: true };
-
 type SavesContext = Pick<Context, "db">;
 
 /**
@@ -42,17 +40,17 @@ export async function save(
   if (collection === null) {
     return withAnswer(db, 200, async (db) => {
       requirePublished(await insertSave(db, viewerId, postId));
-      return SAVED;
+      return { saved: true };
     });
   }
   const name = collectionName(collection);
   return inTransaction(db, async (tx) => {
     requirePublished(await insertSave(tx, viewerId, postId));
     const held = (await holdCollection(tx, viewerId, name.folded)) ?? (await makeCollection(tx, viewerId, name));
-    // Unsaved at this moment by another request: that one came last.
-    await insertIntoCollection(tx, { userId: viewerId, postId, collectionId: held });
-    await keepAnswer(tx, 200, SAVED);
-    return SAVED;
+    // It may be unsaved at this moment by another request, which then came last.
+    const answer = { saved: await insertIntoCollection(tx, { userId: viewerId, postId, collectionId: held }) };
+    await keepAnswer(tx, 200, answer);
+    return answer;
   });
 }
 

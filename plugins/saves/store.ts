@@ -198,20 +198,13 @@ export async function insertCollection(
   await tx.insertInto("collections").values(collection).execute();
 }
 
-/** @returns whether there is one of that name. */
 export async function renameCollection(
   tx: Tx,
   userId: string,
   folded: string,
   name: { name: string; folded: string },
-): Promise<boolean> {
-  const { numUpdatedRows } = await tx
-    .updateTable("collections")
-    .set(name)
-    .where("user_id", "=", userId)
-    .where("folded", "=", folded)
-    .executeTakeFirst();
-  return numUpdatedRows > 0n;
+): Promise<void> {
+  await tx.updateTable("collections").set(name).where("user_id", "=", userId).where("folded", "=", folded).execute();
 }
 
 /** @returns whether there was one of that name. */

@@ -4,8 +4,7 @@ import { viewerOf } from "../../src/http/auth.ts";
 import { PageQuery, pageOf, pageRequest, rankedPageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { normalizeTag } from "../entities/index.ts";
-import { Post, postsByIds, toPost } from "../posts/index.ts";
-import { mediaUrls } from "../tickets/index.ts";
+import { Post, sendPosts } from "../posts/index.ts";
 import { listTagged, POSTS_COUNTED } from "./list-store.ts";
 import { searchTags } from "./tags.ts";
 
@@ -37,21 +36,8 @@ export async function tagRoutes(app: App, context: Context): Promise<void> {
       const viewer = viewerOf(request);
       const { limit, after } = pageRequest(request.query);
       const tag = normalizeTag(request.params.tag);
-      const { rows, next } =
-        tag === null ? { rows: [], next: null } : await listTagged(db, viewer.id, tag, { limit: limit + 1, after });
-      const shown = rows.slice(0, limit).map(({ id }) => id);
-      const posts = await postsByIds(db, viewer.id, shown);
-      const page = sendPage(request, reply, {
-        rows,
-        limit,
-        next,
-        publicUrl: config.public_url,
-        position: (row) => row,
-        item: (row) => row.id,
-      });
-      const urls = await mediaUrls(context, viewer.id);
-      // One that was deleted between the two queries is missing: the page is then shorter, not ended.
-      return { items: posts.map((post) => toPost(post, urls)), next_cursor: page.next_cursor };
+      const tagged = tag === null ? { rows: [] } : await listTagged(db, viewer.id, tag, { limit: limit + 1, after });
+      return sendPosts(request, reply, context, { ...tagged, limit });
     },
   );
 
