@@ -13,6 +13,7 @@ import { notifications } from "./notifications/plugin.ts";
 import { posts } from "./posts/plugin.ts";
 import { saves } from "./saves/plugin.ts";
 import { search } from "./search/plugin.ts";
+import { stories } from "./stories/plugin.ts";
 import { tags } from "./tags/plugin.ts";
 import { tickets } from "./tickets/plugin.ts";
 
@@ -25,6 +26,7 @@ export const features: readonly Feature[] = [
   media,
   avatars,
   posts,
+  stories,
   feed,
   likes,
   comments,

@@ -16,9 +16,9 @@ export const BATCH = 300;
 
 /** A table of relations, from one account to another. */
 export interface Relation {
-  table: "follows" | "follow_requests" | "blocks" | "mutes";
-  from: "follower_id" | "blocker_id" | "muter_id";
-  to: "following_id" | "blocked_id" | "muted_id";
+  table: "follows" | "follow_requests" | "blocks" | "mutes" | "close_friends" | "story_hides";
+  from: "follower_id" | "blocker_id" | "muter_id" | "owner_id";
+  to: "following_id" | "blocked_id" | "muted_id" | "friend_id" | "hidden_id";
 }
 
 export const RELATIONS = {
@@ -26,6 +26,8 @@ export const RELATIONS = {
   requests: { table: "follow_requests", from: "follower_id", to: "following_id" },
   blocks: { table: "blocks", from: "blocker_id", to: "blocked_id" },
   mutes: { table: "mutes", from: "muter_id", to: "muted_id" },
+  closeFriends: { table: "close_friends", from: "owner_id", to: "friend_id" },
+  storyHides: { table: "story_hides", from: "owner_id", to: "hidden_id" },
 } as const satisfies Record<string, Relation>;
 
 /** On which end of a relation an account stands. */

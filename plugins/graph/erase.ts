@@ -56,6 +56,9 @@ async function tell(
       return emit(tx, "follow.request_ended", { follower_id: from, following_id: to });
     case "blocks":
       return emit(tx, "account.unblocked", { blocker_id: from, blocked_id: to, erased: true });
+    case "closeFriends":
+    case "storyHides":
+      return emit(tx, "story_audience.changed", { owner_id: from, viewer_id: to, erased: true });
     case "mutes":
       return emit(tx, "account.unmuted", { muter_id: from, muted_id: to, erased: true });
   }

@@ -2,18 +2,29 @@ import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
 import { addToCounter, lockAccounts, requireActive, userNotFound } from "../accounts/index.ts";
-import { cannotBlockSelf, cannotFollowSelf, cannotMuteSelf, followRequestNotFound, youBlock } from "./errors.ts";
+import {
+  cannotBlockSelf,
+  cannotFollowSelf,
+  cannotListSelf,
+  cannotMuteSelf,
+  followRequestNotFound,
+  youBlock,
+} from "./errors.ts";
 import {
   type Account,
   deleteBlock,
+  deleteCloseFriend,
   deleteFollow,
   deleteMute,
   deleteRequest,
+  deleteStoryHide,
   findAccount,
   insertBlock,
+  insertCloseFriend,
   insertFollow,
   insertMute,
   insertRequest,
+  insertStoryHide,
   isFollowing,
 } from "./store.ts";
 import { mayBeKnownTo, mayBeSeenBy } from "./visibility.ts";
@@ -30,6 +41,12 @@ interface Blocking {
 }
 interface Muting {
   muting: boolean;
+}
+interface Closeness {
+  close_friend: boolean;
+}
+interface Hiding {
+  stories_hidden: boolean;
 }
 
 /** It ended with one of the two, who is being deleted and has nothing left that could be seen. */
@@ -55,6 +72,8 @@ declare module "../../src/events.ts" {
     "account.unblocked": { blocker_id: string; blocked_id: string } & Erased;
     "account.muted": { muter_id: string; muted_id: string };
     "account.unmuted": { muter_id: string; muted_id: string } & Erased;
+    /** Which of an account's stories another may see: it became a close friend, or they are hidden from it, or that ended. */
+    "story_audience.changed": { owner_id: string; viewer_id: string } & Erased;
   }
 }
 
@@ -135,6 +154,8 @@ export async function block(context: GraphContext, viewerId: string, username: s
     if (!(await insertBlock(tx, pair))) return { blocking: true };
     await endFollowing(tx, context, { follower_id: viewerId, following_id: id });
     await endFollowing(tx, context, { follower_id: id, following_id: viewerId });
+    await deleteCloseFriend(tx, { owner_id: viewerId, friend_id: id });
+    await deleteCloseFriend(tx, { owner_id: id, friend_id: viewerId });
     await context.emit(tx, "account.blocked", pair);
     return { blocking: true };
   });
@@ -164,6 +185,43 @@ export async function unmute(context: GraphContext, viewerId: string, username: 
     const pair = { muter_id: viewerId, muted_id: id };
     if (await deleteMute(tx, pair)) await context.emit(tx, "account.unmuted", pair);
     return { muting: false };
+  });
+}
+
+/** Shows an account the stories that are for close friends. Idempotent. @returns whether it is one now. @throws 404, 422, 403. */
+export async function addCloseFriend(context: GraphContext, viewerId: string, username: string): Promise<Closeness> {
+  return betweenTwo(context, viewerId, username, cannotListSelf, async (tx, target) => {
+    if (target.blocking) throw youBlock({ username: target.username });
+    const added = await insertCloseFriend(tx, { owner_id: viewerId, friend_id: target.id });
+    if (added) await context.emit(tx, "story_audience.changed", { owner_id: viewerId, viewer_id: target.id });
+    return { close_friend: true };
+  });
+}
+
+/** Idempotent. @returns whether it is one now. @throws 404, 422 for oneself. */
+export async function removeCloseFriend(context: GraphContext, viewerId: string, username: string): Promise<Closeness> {
+  return betweenTwo(context, viewerId, username, cannotListSelf, async (tx, { id }) => {
+    const removed = await deleteCloseFriend(tx, { owner_id: viewerId, friend_id: id });
+    if (removed) await context.emit(tx, "story_audience.changed", { owner_id: viewerId, viewer_id: id });
+    return { close_friend: false };
+  });
+}
+
+/** Hides all of one's stories from an account. Idempotent. @returns whether they are now. @throws 404, 422 for oneself. */
+export async function hideStories(context: GraphContext, viewerId: string, username: string): Promise<Hiding> {
+  return betweenTwo(context, viewerId, username, cannotListSelf, async (tx, { id }) => {
+    const added = await insertStoryHide(tx, { owner_id: viewerId, hidden_id: id });
+    if (added) await context.emit(tx, "story_audience.changed", { owner_id: viewerId, viewer_id: id });
+    return { stories_hidden: true };
+  });
+}
+
+/** Idempotent. @returns whether they are hidden now. @throws 404, 422 for oneself. */
+export async function showStories(context: GraphContext, viewerId: string, username: string): Promise<Hiding> {
+  return betweenTwo(context, viewerId, username, cannotListSelf, async (tx, { id }) => {
+    const removed = await deleteStoryHide(tx, { owner_id: viewerId, hidden_id: id });
+    if (removed) await context.emit(tx, "story_audience.changed", { owner_id: viewerId, viewer_id: id });
+    return { stories_hidden: false };
   });
 }
 

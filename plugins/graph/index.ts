@@ -13,4 +13,4 @@ export {
   viewerSnapshot,
 } from "./snapshot.ts";
 export { type Relationship, relationshipTo } from "./store.ts";
-export { feedAuthors, followedAuthors, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";
+export { feedAuthors, followedAuthors, isStoryFor, isStoryShown, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";

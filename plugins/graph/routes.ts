@@ -6,8 +6,32 @@ import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.
 import type { App, LimitName } from "../../src/http/types.ts";
 import { UserParams, userNotFound } from "../accounts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
-import { approve, block, deny, follow, mute, removeFollower, requireSeen, unblock, unfollow, unmute } from "./graph.ts";
-import { BlockAnswer, FollowAnswer, MuteAnswer, Profile, RelatedUser, toRelatedUser } from "./schemas.ts";
+import {
+  addCloseFriend,
+  approve,
+  block,
+  deny,
+  follow,
+  hideStories,
+  mute,
+  removeCloseFriend,
+  removeFollower,
+  requireSeen,
+  showStories,
+  unblock,
+  unfollow,
+  unmute,
+} from "./graph.ts";
+import {
+  BlockAnswer,
+  CloseFriendAnswer,
+  FollowAnswer,
+  MuteAnswer,
+  Profile,
+  RelatedUser,
+  StoryHideAnswer,
+  toRelatedUser,
+} from "./schemas.ts";
 import { type List, listPeople, profileByName } from "./store.ts";
 
 const tags = ["Graph"];
@@ -93,6 +117,34 @@ const CHANGES: readonly Change[] = [
     answer: MuteAnswer,
     change: unmute,
   },
+  {
+    method: "POST",
+    path: "/me/close-friends/:username",
+    summary: "Make a close friend, who sees the stories that are for those alone; the other is not told",
+    answer: CloseFriendAnswer,
+    change: addCloseFriend,
+  },
+  {
+    method: "DELETE",
+    path: "/me/close-friends/:username",
+    summary: "Take somebody off the close friends; the other is not told",
+    answer: CloseFriendAnswer,
+    change: removeCloseFriend,
+  },
+  {
+    method: "POST",
+    path: "/me/story-hides/:username",
+    summary: "Hide all of one's stories from somebody; the other is not told",
+    answer: StoryHideAnswer,
+    change: hideStories,
+  },
+  {
+    method: "DELETE",
+    path: "/me/story-hides/:username",
+    summary: "Hide one's stories from somebody no longer",
+    answer: StoryHideAnswer,
+    change: showStories,
+  },
 ];
 
 export async function graphRoutes(app: App, context: Context): Promise<void> {
@@ -171,6 +223,8 @@ export async function graphRoutes(app: App, context: Context): Promise<void> {
     ["/follow-requests", "requests", "Who asks to follow oneself, latest first"],
     ["/me/blocks", "blocks", "Whom one blocks, latest first"],
     ["/me/mutes", "mutes", "Whom one has muted, latest first"],
+    ["/me/close-friends", "close_friends", "One's close friends, latest first"],
+    ["/me/story-hides", "story_hides", "From whom one hides one's stories, latest first"],
   ] as const) {
     app.get(
       path,

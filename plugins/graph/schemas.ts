@@ -34,6 +34,8 @@ export const FollowAnswer = Type.Object({
 
 export const BlockAnswer = Type.Object({ blocking: Type.Boolean() });
 export const MuteAnswer = Type.Object({ muting: Type.Boolean() });
+export const CloseFriendAnswer = Type.Object({ close_friend: Type.Boolean() });
+export const StoryHideAnswer = Type.Object({ stories_hidden: Type.Boolean() });
 
 export function toRelatedUser(row: UserRow & { relationship: Relationship }, urls: MediaUrls): RelatedUser {
   return { ...toUser(row, urls), relationship: row.relationship };

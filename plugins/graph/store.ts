@@ -27,8 +27,22 @@ export interface MutesTable {
   created_at: Generated<Date>;
 }
 
+export interface CloseFriendsTable {
+  owner_id: string;
+  friend_id: string;
+  created_at: Generated<Date>;
+}
+
+export interface StoryHidesTable {
+  owner_id: string;
+  hidden_id: string;
+  created_at: Generated<Date>;
+}
+
 declare module "../../src/db/schema.ts" {
   interface Schema {
+    close_friends: CloseFriendsTable;
+    story_hides: StoryHidesTable;
     follows: FollowsTable;
     follow_requests: FollowRequestsTable;
     blocks: BlocksTable;
@@ -56,6 +70,8 @@ export type ListedUser = UserRow & { relationship: Relationship; listed_at: Date
 type Follow = Pick<FollowsTable, "follower_id" | "following_id">;
 type Block = Pick<BlocksTable, "blocker_id" | "blocked_id">;
 type Mute = Pick<MutesTable, "muter_id" | "muted_id">;
+type CloseFriend = Pick<CloseFriendsTable, "owner_id" | "friend_id">;
+type StoryHide = Pick<StoryHidesTable, "owner_id" | "hidden_id">;
 
 /** The account, if it is there and `condition` holds: one query, whichever of the two is why there is no answer. */
 export async function findAccount(
@@ -114,6 +130,8 @@ const LISTS = {
   sent_requests: { table: "follow_requests", owner: "follower_id", other: "following_id" },
   blocks: { table: "blocks", owner: "blocker_id", other: "blocked_id" },
   mutes: { table: "mutes", owner: "muter_id", other: "muted_id" },
+  close_friends: { table: "close_friends", owner: "owner_id", other: "friend_id" },
+  story_hides: { table: "story_hides", owner: "owner_id", other: "hidden_id" },
 } as const;
 
 export type List = keyof typeof LISTS;
@@ -172,6 +190,14 @@ export async function insertMute(tx: Tx, pair: Mute): Promise<boolean> {
   return insertNew(tx, "mutes", pair);
 }
 
+export async function insertCloseFriend(tx: Tx, pair: CloseFriend): Promise<boolean> {
+  return insertNew(tx, "close_friends", pair);
+}
+
+export async function insertStoryHide(tx: Tx, pair: StoryHide): Promise<boolean> {
+  return insertNew(tx, "story_hides", pair);
+}
+
 /** @returns what there was. */
 export async function deleteFollow(tx: Tx, pair: Follow): Promise<{ counted: boolean } | undefined> {
   return tx
@@ -193,6 +219,14 @@ export async function deleteBlock(tx: Tx, pair: Block): Promise<boolean> {
 
 export async function deleteMute(tx: Tx, pair: Mute): Promise<boolean> {
   return deleteOne(tx, "mutes", pair);
+}
+
+export async function deleteCloseFriend(tx: Tx, pair: CloseFriend): Promise<boolean> {
+  return deleteOne(tx, "close_friends", pair);
+}
+
+export async function deleteStoryHide(tx: Tx, pair: StoryHide): Promise<boolean> {
+  return deleteOne(tx, "story_hides", pair);
 }
 
 type RelationTable = (typeof LISTS)[List]["table"];

@@ -14,6 +14,8 @@ const FILES: ReadonlyArray<readonly [file: string, list: List, time: string]> = 
   ["sent_follow_requests.json", "sent_requests", "requested_at"],
   ["blocks.json", "blocks", "blocked_at"],
   ["mutes.json", "mutes", "muted_at"],
+  ["close_friends.json", "close_friends", "added_at"],
+  ["stories_hidden_from.json", "story_hides", "hidden_at"],
 ];
 
 /** One's lists, with the people whom one would be shown in them, and no more of each than their name. */

@@ -40,6 +40,29 @@ export function mayBeSeenBy(viewerId: ViewerId | null, owner = "users"): RawBuil
 }
 
 /**
+ * Whether a story is for the viewer: its author is seen, has not hidden stories from the viewer, and the viewer is a close
+ * friend where it is for those alone. Nothing of whether it is published, or over.
+ * @param story its table or alias in the query, `owner` as above.
+ */
+export function isStoryFor(viewerId: ViewerId, story = "stories", owner = "users"): RawBuilder<boolean> {
+  const id = sql.ref(`${owner}.id`);
+  return sql<boolean>`(${mayBeSeenBy(viewerId, owner)} AND (${id} = ${viewerId}::uuid OR (
+    NOT EXISTS (SELECT FROM story_hides WHERE story_hides.owner_id = ${id} AND hidden_id = ${viewerId}::uuid)
+    AND (${sql.ref(`${story}.audience`)} = 'everyone' OR EXISTS (
+      SELECT FROM close_friends WHERE close_friends.owner_id = ${id} AND friend_id = ${viewerId}::uuid)))))`;
+}
+
+/**
+ * Whether a story is shown now, to whom it is for: until it expires by the database's clock, and in a highlight for as long as it is in one.
+ * @param story its table or alias in the query.
+ */
+export function isStoryShown(story = "stories"): RawBuilder<boolean> {
+  const column = (name: string) => sql.ref(`${story}.${name}`);
+  return sql<boolean>`(${column("status")} = 'published' AND (${column("expires_at")} > now()
+    OR EXISTS (SELECT FROM highlight_stories WHERE highlight_stories.story_id = ${column("id")})))`;
+}
+
+/**
  * Those whose posts are in the viewer's feed, the viewer included, as rows of `id`. Whom one follows one may see, and a
  * block has ended the follow, so what is left out are the muted and those who vanished. Both are anti joins by index:
  * NOT IN was 0.3 ms cheaper, and took 13 s once 300,000 accounts were suspended, too many to be hashed.

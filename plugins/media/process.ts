@@ -7,7 +7,7 @@ import { DependencyError } from "../../src/errors.ts";
 import { NotYetError, type Run } from "../../src/jobs/job.ts";
 import { inStaging, openStaging, RENDER_PREFIX } from "../../src/staging.ts";
 import { DecoderBusyError, DecoderClosedError, type DecoderPool } from "./decoder/pool.ts";
-import { FAILURES, PictureError, type PictureErrorCode } from "./decoder/protocol.ts";
+import { FAILURES, PictureError, type PictureErrorCode, TALLEST } from "./decoder/protocol.ts";
 import { originalKey, renditionKey } from "./keys.ts";
 import { removeObjects } from "./media.ts";
 import { imageProcessing } from "./metrics.ts";
@@ -71,7 +71,7 @@ export async function failAbandoned(context: Context): Promise<number> {
 async function renderAndStore(
   context: Context,
   pool: DecoderPool,
-  { id: mediumId, owner_id: owner }: MediumRow,
+  { id: mediumId, owner_id: owner, purpose }: MediumRow,
   { run, suspect, version }: { run: Run; suspect: boolean; version: string },
 ): Promise<void> {
   const { config, db, emit, media } = context;
@@ -92,7 +92,13 @@ async function renderAndStore(
     const output = await inStaging(() => mkdtemp(join(staging, RENDER_PREFIX)));
     folder = output;
     const { renditions, ...picture } = await inStaging(() =>
-      pool.render(original.path, output, { signal: run.signal, owner, suspect, onStart }),
+      pool.render(original.path, output, {
+        signal: run.signal,
+        owner,
+        tallest: TALLEST[purpose],
+        suspect,
+        onStart,
+      }),
     );
     if (version !== "") await noteRenewal(context, mediumId, version);
     for (const { name, path } of renditions) await media.putFile(renditionKey(mediumId, name, version), path);

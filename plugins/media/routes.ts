@@ -6,7 +6,7 @@ import { Id } from "../../src/http/ids.ts";
 import type { App } from "../../src/http/types.ts";
 import { readTicket } from "../tickets/index.ts";
 import { RENDITION_NAMES } from "./decoder/protocol.ts";
-import { deliver } from "./delivery.ts";
+import { cacheControl, deliver } from "./delivery.ts";
 import { mediumNotFound } from "./errors.ts";
 import { renditionKey } from "./keys.ts";
 import { renditionFor } from "./store.ts";
@@ -44,7 +44,7 @@ export async function mediaRoutes(app: App, context: Context): Promise<void> {
       const etag = `"${found.sha256.toString("base64url")}"`;
       reply.headers({
         etag,
-        "cache-control": `${found.is_public ? "public" : "private"}, max-age=60`,
+        "cache-control": cacheControl(found),
         "cross-origin-resource-policy": "cross-origin",
       });
       // Of the headers this one alone: by `Cache-Control: no-cache`, which fetch adds to it, a client tells caches to ask
@@ -52,7 +52,8 @@ export async function mediaRoutes(app: App, context: Context): Promise<void> {
       if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send(null);
 
       const key = renditionKey(medium, name, found.version);
-      const object = { key, bytes: found.bytes, etag, content_type: "image/webp", is_public: found.is_public };
+      const { bytes, is_public, seconds_left } = found;
+      const object = { key, bytes, etag, content_type: "image/webp", is_public, seconds_left };
       if (!(await deliver(request, reply, context, object))) throw mediumNotFound({});
       return reply;
     },

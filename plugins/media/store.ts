@@ -1,13 +1,13 @@
 import { type Generated, type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import { DEAD_LETTERS } from "../../src/jobs/queue.ts";
-import { mayBeKnownTo, mayBeSeenBy } from "../graph/index.ts";
+import { isStoryFor, isStoryShown, mayBeKnownTo, mayBeSeenBy } from "../graph/index.ts";
 import type { RenditionName } from "./decoder/protocol.ts";
 
 export type MediumState = "processing" | "ready" | "failed" | "removed";
 
 /** What a medium is for, which decides who may see it. */
-export type Purpose = "post" | "avatar";
+export type Purpose = "post" | "avatar" | "story";
 
 export interface MediaTable {
   id: string;
@@ -275,12 +275,15 @@ export interface DeliveredRendition {
   sha256: Buffer;
   /** Whether whoever holds its URL may have it; else it is for this viewer alone. */
   is_public: boolean;
+  /** Seconds until nobody may have it any more, by the database's clock; null for what stays. */
+  seconds_left: number | null;
 }
 
 /**
  * A rendition, if it is there and the viewer may have it now; one query, whichever of the two is why there is no answer.
  * What a public account shows is everybody's. Of another, a post's pictures are for those who see what it shares, and
  * its avatar, as a part of its profile, for those who may know of it. A picture that was replaced as avatar is nobody's.
+ * A story's is for those whom the story is for, also of a public account, and until it is over.
  * @param viewerId null for whoever did not say who is looking.
  */
 export async function renditionFor(
@@ -297,19 +300,30 @@ export async function renditionFor(
       "renditions.version",
       "renditions.bytes",
       "renditions.sha256",
-      sql<boolean>`NOT users.is_private`.as("is_public"),
+      sql<boolean>`NOT users.is_private AND media.purpose <> 'story'`.as("is_public"),
+      sql<number | null>`CASE media.purpose WHEN 'story' THEN (
+        SELECT CASE WHEN expires_at > now() THEN extract(epoch FROM expires_at - now())::float END
+        FROM stories WHERE medium_id = media.id) END`.as("seconds_left"),
     ])
     .where("renditions.medium_id", "=", mediumId)
     .where("renditions.name", "=", name)
     .where("media.state", "=", "ready")
     .where(sql<boolean>`(media.purpose <> 'avatar' OR users.avatar_id = media.id)`)
-    .where(viewerId === null ? mayBeSeenBy(null) : sql<boolean>`(${mayBeSeenBy(null)} OR ${isFor(viewerId)})`)
+    .where(viewerId === null ? isForAll() : sql<boolean>`(${isForAll()} OR ${isFor(viewerId)})`)
     .executeTakeFirst();
+}
+
+function isForAll(): RawBuilder<boolean> {
+  return sql<boolean>`(media.purpose <> 'story' AND ${mayBeSeenBy(null)})`;
 }
 
 /** A ticket outlives the right to use it: its viewer may have been suspended or deleted since. */
 function isFor(viewerId: string): RawBuilder<boolean> {
   return sql<boolean>`(
     EXISTS (SELECT FROM users AS viewer WHERE viewer.id = ${viewerId}::uuid AND viewer.state = 'active')
-    AND CASE media.purpose WHEN 'post' THEN ${mayBeSeenBy(viewerId)} WHEN 'avatar' THEN ${mayBeKnownTo(viewerId)} END)`;
+    AND CASE media.purpose WHEN 'post' THEN ${mayBeSeenBy(viewerId)} WHEN 'avatar' THEN ${mayBeKnownTo(viewerId)}
+      WHEN 'story' THEN EXISTS (
+        SELECT FROM stories WHERE medium_id = media.id AND (
+          (user_id = ${viewerId}::uuid AND status = 'published' AND kept)
+          OR (${isStoryShown()} AND ${isStoryFor(viewerId)}))) END)`;
 }

@@ -70,6 +70,7 @@ t.test("without any setting", async (t) => {
       deleted_username_hold: 30 * 86_400_000,
     },
     smtp: { url: null, from: null },
+    stories: { lifetime: 86_400_000, cleanup_grace: 3_600_000 },
     exports: { lifetime: 7 * 86_400_000 },
     log: { level: "info", format: "json" },
     shutdown: { timeout: 20_000 },

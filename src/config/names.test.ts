@@ -24,10 +24,10 @@ t.test("names that are no settings", async (t) => {
     t.same(warnings, [`${name} is a setting of a later version and has no effect in this one.`]);
     t.same(config, load().config);
   }
-  const { cwd, file } = withFile(t, '[stories]\nlifetime = "5h"\n[messages]\nretention = "1d"');
+  const { cwd, file } = withFile(t, '[realtime]\nport = 5\n[messages]\nretention = "1d"');
   t.same(load({ cwd, env: { TINTYPE_REALTIME_PORT: "3002" } }).warnings, [
     "TINTYPE_REALTIME_PORT is a setting of a later version and has no effect in this one.",
-    `stories.lifetime in ${file} is a setting of a later version and has no effect in this one.`,
+    `realtime.port in ${file} is a setting of a later version and has no effect in this one.`,
     `messages.retention in ${file} is a setting of a later version and has no effect in this one.`,
   ]);
 });

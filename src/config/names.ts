@@ -5,8 +5,6 @@ export const RESERVED: readonly string[] = [
   "cassandra.contact_points",
   "cassandra.local_datacenter",
   "cassandra.keyspace",
-  "stories.lifetime",
-  "stories.cleanup_grace",
   "messages.retention",
   "realtime.port",
   "media.max_video",

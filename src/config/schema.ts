@@ -226,6 +226,22 @@ export const ConfigSchema = Type.Object({
 
   limits,
 
+  stories: section("Stories, which are there for a time.", {
+    lifetime: duration({
+      description: "How long a story is shown after it was published.",
+      default: "24h",
+      minimum: "1s",
+      maximum: "30d",
+    }),
+    cleanup_grace: duration({
+      description:
+        "How long a story that is over, and shown to nobody any more, stays before it is cleaned up. What is broken off, or fails, is cleaned up as long after it was uploaded as a story is shown, and this.",
+      default: "1h",
+      minimum: "0s",
+      maximum: "30d",
+    }),
+  }),
+
   smtp: section("Mail: links that confirm an email or set a new password. Without it nothing is mailed.", {
     url: nullable(
       smtpUrl({

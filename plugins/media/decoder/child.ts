@@ -18,11 +18,11 @@ process.on("message", (request: RenderRequest) => {
   void answer(request).then((reply) => process.send?.(reply));
 });
 
-async function answer({ inputPath, outputDir, maxPixels }: RenderRequest): Promise<RenderReply> {
+async function answer({ inputPath, outputDir, ...limits }: RenderRequest): Promise<RenderReply> {
   try {
     const { renderPicture } = await decoder;
     process.send?.({ outcome: "accepted" } satisfies RenderReply);
-    return { outcome: "rendered", rendered: await renderPicture(inputPath, outputDir, { maxPixels }) };
+    return { outcome: "rendered", rendered: await renderPicture(inputPath, outputDir, limits) };
   } catch (error) {
     if (error instanceof PictureError) return { outcome: "refused", code: error.code, detail: error.detail };
     return { outcome: "broken", detail: error instanceof Error ? error.message : String(error), code: codeOf(error) };

@@ -26,6 +26,8 @@ export type RenderOptions = {
   signal?: AbortSignal;
   /** Whose file it is. However many files of an account take long, only one of them is decoded at a time. */
   owner?: string;
+  /** See RenderLimits. */
+  tallest?: number;
   /** The content was hard on a decoder before: it is decoded in the side lane only, one at a time. */
   suspect?: boolean;
   /** Called when the file's turn has come; the decoder begins when it has resolved, and not at all if it rejects. */
@@ -95,14 +97,15 @@ export function createDecoderPool(options: DecoderPoolOptions): DecoderPool {
   return {
     size,
     maxProcesses: size + 1,
-    async render(inputPath, outputDir, { signal, owner, suspect = false, onStart } = {}) {
+    async render(inputPath, outputDir, { signal, owner, tallest, suspect = false, onStart } = {}) {
       signal?.throwIfAborted();
       const place = await places.take({ owner, suspect }, signal);
       let decoded = false;
       try {
         await onStart?.();
         signal?.throwIfAborted();
-        const rendered = await renderNow({ inputPath, outputDir, maxPixels: options.maxPixels }, place, signal);
+        const request = { inputPath, outputDir, maxPixels: options.maxPixels };
+        const rendered = await renderNow({ ...request, ...(tallest === undefined ? {} : { tallest }) }, place, signal);
         decoded = true;
         return rendered;
       } finally {

@@ -7,9 +7,14 @@
 export const RENDITION_NAMES = ["thumbnail", "small", "medium", "large"] as const;
 export type RenditionName = (typeof RENDITION_NAMES)[number];
 
+/** Width over height of the tallest that is shown whole, by what the picture is for. A story fills a phone. */
+export const TALLEST = { post: 4 / 5, avatar: 4 / 5, story: 9 / 16 } as const;
+
 export type RenderLimits = {
   /** Width times height of the stored picture, in pixels; a picture of exactly this many is taken. */
   maxPixels: number;
+  /** Of what is taller the ends are cut off; that of posts where it is not said. */
+  tallest?: number;
 };
 
 /** One WebP file that was written. */

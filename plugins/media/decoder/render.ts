@@ -8,7 +8,14 @@ import { join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 import { rgbaToThumbHash } from "thumbhash";
 import { withProfile } from "./colour.ts";
-import { PictureError, type Rendered, type RenderLimits, type Rendition, type RenditionName } from "./protocol.ts";
+import {
+  PictureError,
+  type Rendered,
+  type RenderLimits,
+  type Rendition,
+  type RenditionName,
+  TALLEST,
+} from "./protocol.ts";
 import { openSource, refuse, type Size, type Source } from "./source.ts";
 
 /**
@@ -23,8 +30,7 @@ const SIZES = {
   large: { side: 1080, quality: 90, effort: 2 },
 } as const satisfies Record<RenditionName, { side: number; quality: number; effort: number }>;
 
-/** Width over height of what is shown lies between these; beyond, the ends are cut off. */
-const TALLEST = 4 / 5;
+/** Width over height of what is shown lies between `tallest`, which is said of each picture, and this; beyond, the ends are cut off. */
 const WIDEST = 1.91;
 
 /** ThumbHash takes at most 100 pixels a side; it keeps so little that 64 give the same picture for half the time. */
@@ -39,22 +45,22 @@ const DAMAGE = /premature end|bad huffman|corrupt jpeg data: found marker|arithm
 type Pixels = Size & { data: Buffer; channels: 3 | 4 };
 
 /**
- * The size of a picture that keeps its shape (within TALLEST and WIDEST) in a box of `side`, never enlarged.
+ * The size of a picture that keeps its shape (within `tallest` and WIDEST) in a box of `side`, never enlarged.
  * The short side is rounded up where the limit would else be passed by half a pixel.
  */
-export function shapedSize({ width, height }: Size, side: number): Size {
+export function shapedSize({ width, height }: Size, side: number, tallest: number): Size {
   if (width >= height) {
     const shown = Math.max(1, Math.min(side, width, Math.floor(height * WIDEST)));
     const natural = Math.round((shown * height) / Math.min(width, height * WIDEST));
     return { width: shown, height: Math.max(natural, Math.ceil(shown / WIDEST)) };
   }
-  const shown = Math.max(1, Math.min(side, height, Math.floor(width / TALLEST)));
-  const natural = Math.round((shown * width) / Math.min(height, width / TALLEST));
-  return { width: Math.max(natural, Math.ceil(shown * TALLEST)), height: shown };
+  const shown = Math.max(1, Math.min(side, height, Math.floor(width / tallest)));
+  const natural = Math.round((shown * width) / Math.min(height, width / tallest));
+  return { width: Math.max(natural, Math.ceil(shown * tallest)), height: shown };
 }
 
-function isCut({ width, height }: Size): boolean {
-  return width / height < TALLEST || width / height > WIDEST;
+function isCut({ width, height }: Size, tallest: number): boolean {
+  return width / height < tallest || width / height > WIDEST;
 }
 
 /**
@@ -67,14 +73,14 @@ function isCut({ width, height }: Size): boolean {
 export async function renderPicture(
   inputPath: string,
   outputDir: string,
-  { maxPixels }: RenderLimits,
+  { maxPixels, tallest = TALLEST.post }: RenderLimits,
 ): Promise<Rendered> {
-  const { original, large, reclaim } = await decode(inputPath, maxPixels);
+  const { original, large, reclaim } = await decode(inputPath, { maxPixels, tallest });
   reclaim();
   // The costliest encoding starts at once: the others are made beside it.
   const [largeFile, rest] = await settleAll([
     encode("large", large, outputDir),
-    renderSmaller(large, original, outputDir),
+    renderSmaller(large, { original, tallest }, outputDir),
   ]);
   return {
     width: original.width,
@@ -86,9 +92,13 @@ export async function renderPicture(
 }
 
 /** Both squares are made from medium: a resize costs what its source has in pixels. */
-async function renderSmaller(large: Pixels, original: Size, outputDir: string) {
+async function renderSmaller(
+  large: Pixels,
+  { original, tallest }: { original: Size; tallest: number },
+  outputDir: string,
+) {
   // Lanczos twice sharpens twice: 5 % more bytes for no more likeness to what comes of the original in one step.
-  const medium = await resize(large, shapedSize(original, SIZES.medium.side), "cubic");
+  const medium = await resize(large, shapedSize(original, SIZES.medium.side, tallest), "cubic");
   const square = (name: "small" | "thumbnail") =>
     resize(medium, { width: SIZES[name].side, height: SIZES[name].side }, "lanczos3").then((pixels) =>
       encode(name, pixels, outputDir),
@@ -111,11 +121,11 @@ async function settleAll<T extends readonly unknown[] | []>(
 }
 
 /** The only decoding: large's pixels, from which the rest is made. */
-async function decode(inputPath: string, maxPixels: number) {
+async function decode(inputPath: string, { maxPixels, tallest }: Required<RenderLimits>) {
   const source = await openSource(inputPath, maxPixels);
   const { width, height, animated, reclaim } = source;
-  const size = shapedSize(source, SIZES.large.side);
-  const fit = isCut(source) ? "cover" : "fill";
+  const size = shapedSize(source, SIZES.large.side, tallest);
+  const fit = isCut(source, tallest) ? "cover" : "fill";
   const damages: string[] = [];
   const shown = source.pixels
     .on("warning", (warning: string) => {

@@ -1,0 +1,9 @@
+import { defineError } from "../../src/http/errors.ts";
+
+export const storyNotFound = defineError("STORY_NOT_FOUND", 404, "There is no such story, or it is over.");
+export const notYourStory = defineError("NOT_YOUR_STORY", 403, "Only its author can do this with a story.");
+export const storyNotPublished = defineError(
+  "STORY_NOT_PUBLISHED",
+  409,
+  "Your story is not published yet. Try again when it is.",
+);

@@ -1,0 +1,121 @@
+import multipart from "@fastify/multipart";
+import { Type } from "typebox";
+import { Value } from "typebox/value";
+import type { Context } from "../../src/context.ts";
+import { viewerOf } from "../../src/http/auth.ts";
+import { invalidRequest } from "../../src/http/errors.ts";
+import { IdParams } from "../../src/http/ids.ts";
+import { pageOf } from "../../src/http/paging.ts";
+import type { App } from "../../src/http/types.ts";
+import { UserParams } from "../accounts/index.ts";
+import { requireSeen } from "../graph/index.ts";
+import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
+import { mediaUrls } from "../tickets/index.ts";
+import { Audience, DURATION, Story, toStory } from "./schemas.ts";
+import { listStories } from "./store.ts";
+import { createStory, removeStory, requireStory } from "./stories.ts";
+
+const tags = ["Stories"];
+
+const StoryForm = Type.Object({
+  media: Type.String({ format: "binary" }),
+  audience: Type.Optional(Audience),
+  duration: Type.Optional(Type.Integer(DURATION)),
+});
+
+export async function storyRoutes(app: App, context: Context): Promise<void> {
+  const { config, db } = context;
+  await app.register(multipart);
+  const rules: UploadRules = {
+    pictures: { field: "media", max: 1 },
+    fields: { audience: { times: 1, maxLength: 20 }, duration: { times: 1, maxLength: 10 } },
+  };
+
+  app.post(
+    "/stories",
+    {
+      config: { form: StoryForm, limit: ["post", "upload"], largestBody: largestUpload(config, rules) },
+      schema: {
+        summary: "Post a picture as a story",
+        description:
+          "Answered as soon as the original is safe. The story is published when the picture is processed, and over `TINTYPE_STORIES_LIFETIME` later. `audience` is `everyone`, where it is left out, or `close_friends`; `duration` is for how many seconds it is to be shown, 1 to 60.",
+        tags,
+        response: { 202: Type.Object({ story_id: Type.String(), status: Type.Literal("processing") }) },
+      },
+    },
+    async (request, reply) => {
+      const upload = await receiveUpload(request, context, rules);
+      try {
+        const audience = upload.fields.get("audience")?.[0] ?? "everyone";
+        if (!Value.Check(Audience, audience))
+          throw invalidRequest({ reason: "audience must be everyone or close_friends" });
+        const duration = durationOf(upload.fields.get("duration")?.[0]);
+        const answer = await createStory(context, viewerOf(request).id, { pictures: upload.pictures, audience, duration });
+        return await reply.code(202).send(answer);
+      } finally {
+        await upload.discard();
+      }
+    },
+  );
+
+  app.get(
+    "/users/:username/stories",
+    {
+      schema: {
+        summary: "An author's stories that are not over, all on one page, the oldest first",
+        description: "Those that are for the viewer; one's own are all, but only such as are published.",
+        tags,
+        params: UserParams,
+        response: { 200: pageOf(Story) },
+      },
+    },
+    async (request) => {
+      const viewer = viewerOf(request);
+      const author = await requireSeen(db, viewer.id, request.params.username);
+      const rows = await listStories(db, viewer.id, author.id);
+      const urls = await mediaUrls(context, viewer.id);
+      return { items: rows.map((row) => toStory(row, urls)), next_cursor: null };
+    },
+  );
+
+  app.get(
+    "/stories/:id",
+    {
+      schema: {
+        summary: "A story that is not over",
+        description: "While it is processed, or when that failed, only its author finds it; `status` and `failure` say how it stands.",
+        tags,
+        params: IdParams,
+        response: { 200: Story },
+      },
+    },
+    async (request) => {
+      const viewer = viewerOf(request);
+      return toStory(await requireStory(db, viewer.id, request.params.id), await mediaUrls(context, viewer.id));
+    },
+  );
+
+  app.delete(
+    "/stories/:id",
+    {
+      schema: {
+        summary: "Delete a story, also one that is kept in the archive",
+        tags,
+        params: IdParams,
+        response: { 204: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      await removeStory(context, viewerOf(request).id, request.params.id);
+      return reply.code(204).send(null);
+    },
+  );
+}
+
+/** @throws 400 */
+function durationOf(text: string | undefined): number | null {
+  if (text === undefined || text.trim() === "") return null;
+  const seconds = Number(text);
+  if (Number.isInteger(seconds) && seconds >= DURATION.minimum && seconds <= DURATION.maximum) return seconds;
+  throw invalidRequest({ reason: `duration must be a number of seconds, ${DURATION.minimum} to ${DURATION.maximum}` });
+}

@@ -1,0 +1,162 @@
+import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
+import type { Db, Tx } from "../../src/db/transaction.ts";
+import type { UserRow } from "../accounts/index.ts";
+import { isStoryFor } from "../graph/index.ts";
+import type { Failure, ShownMedium } from "../media/index.ts";
+import type { Audience } from "./schemas.ts";
+
+export interface StoriesTable {
+  id: string;
+  user_id: string;
+  medium_id: string;
+  audience: Audience;
+  duration: number | null;
+  status: "processing" | "published" | "failed" | "removed";
+  failure_code: string | null;
+  failure_message: string | null;
+  view_count: Generated<number>;
+  created_at: Generated<Date>;
+  published_at: Date | null;
+  expires_at: Date | null;
+  kept: Generated<boolean>;
+  archived_at: Date | null;
+}
+
+declare module "../../src/db/schema.ts" {
+  interface Schema {
+    stories: StoriesTable;
+  }
+}
+
+/** A story with all that is shown of it. */
+export interface StoryRow
+  extends Pick<
+    Selectable<StoriesTable>,
+    "id" | "audience" | "duration" | "failure_code" | "failure_message" | "created_at" | "published_at" | "expires_at"
+  > {
+  status: Exclude<StoriesTable["status"], "removed">;
+  author: UserRow;
+  medium: ShownMedium;
+  /** Whether the viewer has seen it. */
+  seen: boolean;
+  /** Null for others than its author. */
+  view_count: number | null;
+}
+
+export async function insertStory(
+  tx: Tx,
+  story: Pick<StoriesTable, "id" | "user_id" | "medium_id" | "audience" | "duration">,
+): Promise<void> {
+  await tx
+    .insertInto("stories")
+    .values({
+      ...story,
+      status: "processing",
+      kept: sql<boolean>`coalesce((SELECT keep_archive FROM story_settings WHERE user_id = ${story.user_id}), false)`,
+    })
+    .execute();
+}
+
+/** What is shown of the stories of a query, which has `stories`, their authors as `users`, and their `media`. */
+export function shownStory(viewerId: string): RawBuilder<unknown> {
+  return sql`stories.id, stories.audience, stories.duration, stories.status, stories.failure_code, stories.failure_message,
+    stories.created_at, stories.published_at, stories.expires_at,
+    json_build_object('id', users.id, 'username', users.username, 'display_name', users.display_name,
+      'is_private', users.is_private, 'avatar_id', users.avatar_id) AS author,
+    json_build_object('id', media.id, 'state', media.state, 'alt_text', media.alt_text,
+      'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) AS medium,
+    users.id = ${viewerId}::uuid OR EXISTS (
+      SELECT FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS seen,
+    CASE WHEN users.id = ${viewerId}::uuid THEN stories.view_count END AS view_count`;
+}
+
+/** The story, if it is for the viewer and not over; the viewer's own also before it is published. */
+export async function findStory(db: Db, viewerId: string, id: string): Promise<StoryRow | undefined> {
+  const { rows } = await sql<StoryRow>`
+    SELECT ${shownStory(viewerId)}
+    FROM stories JOIN users ON users.id = stories.user_id JOIN media ON media.id = stories.medium_id
+    WHERE stories.id = ${id}::uuid AND ${isStoryFor(viewerId)} AND (
+      (stories.status = 'published' AND stories.expires_at > now())
+      OR (stories.status IN ('processing', 'failed') AND stories.user_id = ${viewerId}::uuid))`.execute(db);
+  return rows[0];
+}
+
+/** Stories of one author that are listed at once; more than anybody posts in a day. */
+export const MOST_LISTED = 100;
+
+/** An author's stories that are for the viewer and not over, in the order in which they are to be seen: the oldest first. */
+export async function listStories(db: Db, viewerId: string, authorId: string): Promise<StoryRow[]> {
+  const { rows } = await sql<StoryRow>`
+    SELECT ${shownStory(viewerId)}
+    FROM stories JOIN users ON users.id = stories.user_id JOIN media ON media.id = stories.medium_id
+    WHERE stories.user_id = ${authorId}::uuid AND stories.status = 'published' AND stories.expires_at > now()
+      AND ${isStoryFor(viewerId)}
+    ORDER BY stories.published_at, stories.id LIMIT ${MOST_LISTED}`.execute(db);
+  return rows;
+}
+
+/** The viewer's own story in any state, also when it is over and kept. */
+export async function findOwn(
+  db: Db,
+  viewerId: string,
+  id: string,
+): Promise<Pick<Selectable<StoriesTable>, "id" | "status" | "medium_id" | "view_count"> | undefined> {
+  return db
+    .selectFrom("stories")
+    .select(["id", "status", "medium_id", "view_count"])
+    .where("id", "=", id)
+    .where("user_id", "=", viewerId)
+    .where("status", "<>", "removed")
+    .where(sql<boolean>`(expires_at IS NULL OR expires_at > now() OR kept)`)
+    .executeTakeFirst();
+}
+
+/** The story of a medium, held against every other change until the transaction ends. */
+export async function lockStoryOfMedium(
+  tx: Tx,
+  mediumId: string,
+): Promise<Pick<Selectable<StoriesTable>, "id" | "user_id" | "status"> | undefined> {
+  return tx
+    .selectFrom("stories")
+    .select(["id", "user_id", "status"])
+    .where("medium_id", "=", mediumId)
+    .forUpdate()
+    .executeTakeFirst();
+}
+
+export async function lockStory(
+  tx: Tx,
+  id: string,
+): Promise<Pick<Selectable<StoriesTable>, "status"> | undefined> {
+  return tx
+    .selectFrom("stories")
+    .select("status")
+    .where("id", "=", id)
+    .where("status", "<>", "removed")
+    .forUpdate()
+    .executeTakeFirst();
+}
+
+/** The times are of this statement and not of the transaction's beginning. @param lifetime milliseconds. */
+export async function markPublished(tx: Tx, id: string, lifetime: number): Promise<{ published_at: Date; expires_at: Date }> {
+  const { rows } = await sql<{ published_at: Date; expires_at: Date }>`
+    UPDATE stories SET status = 'published', failure_code = NULL, failure_message = NULL,
+      published_at = moment.now, expires_at = moment.now + ${lifetime} * interval '1 millisecond'
+    FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS now) AS moment
+    WHERE id = ${id}::uuid RETURNING published_at, expires_at`.execute(tx);
+  if (!rows[0]) throw new Error("the story is held");
+  return rows[0];
+}
+
+export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<void> {
+  await tx
+    .updateTable("stories")
+    .set({ status: "failed", failure_code: failure.code, failure_message: failure.message })
+    .where("id", "=", id)
+    .execute();
+}
+
+/** From here on it is there for nobody; a job removes the rest. */
+export async function markRemoved(tx: Tx, id: string): Promise<void> {
+  await tx.updateTable("stories").set({ status: "removed" }).where("id", "=", id).execute();
+}
