@@ -3,10 +3,11 @@
 CREATE TABLE stories (
   id              uuid PRIMARY KEY,
   user_id         uuid NOT NULL REFERENCES users (id),
-  medium_id       uuid NOT NULL UNIQUE REFERENCES media (id),
+  -- Null once it is removed: the medium goes by a job of its own.
+  medium_id       uuid UNIQUE REFERENCES media (id),
   -- Of those who may see what the author shares: all, or those on the author's list of close friends.
   audience        text NOT NULL CHECK (audience IN ('everyone', 'close_friends')),
-  -- Seconds for which its author wants it to be shown; null leaves that to clients.
+  -- Seconds for which its author wants a client to show it; null leaves that to clients.
   duration        smallint CHECK (duration > 0),
   -- Removed: there for nobody, until a job has removed its views and the row.
   status          text NOT NULL CHECK (status IN ('processing', 'published', 'failed', 'removed')),
@@ -18,23 +19,23 @@ CREATE TABLE stories (
   -- Both by the clock of this database, the only one that decides whether a story is over.
   published_at    timestamptz(3),
   expires_at      timestamptz(3),
-  -- Its author keeps it when it is over.
+  -- Its author keeps it, with who has seen it, when it is over.
   kept            boolean NOT NULL DEFAULT false,
-  -- It is over and kept, and nobody is told any more who has seen it.
-  archived_at     timestamptz(3),
   CHECK ((published_at IS NULL) = (expires_at IS NULL)),
   CHECK (status <> 'published' OR published_at IS NOT NULL),
-  CHECK (status = 'removed' OR (status = 'failed') = (failure_code IS NOT NULL)),
-  CHECK (archived_at IS NULL OR kept)
-);
+  CHECK ((status = 'removed') = (medium_id IS NULL)),
+  CHECK (status = 'removed' OR (status = 'failed') = (failure_code IS NOT NULL))
+)
+-- Views are counted in it, many times an hour: room for that in its page.
+WITH (fillfactor = 80);
 
 -- An author's stories that are not over, answered from the index alone; each author of a tray is one descent.
 CREATE INDEX stories_active_idx ON stories (user_id, expires_at, published_at, id, audience) WHERE status = 'published';
 -- The archive, by keyset.
 CREATE INDEX stories_kept_idx ON stories (user_id, published_at DESC, id DESC) WHERE kept AND status = 'published';
--- What there is to clean up. Those that were archived are not.
-CREATE INDEX stories_expired_idx ON stories (expires_at, id) WHERE status = 'published' AND archived_at IS NULL;
-CREATE INDEX stories_unpublished_idx ON stories (status, created_at) WHERE status IN ('processing', 'failed', 'removed');
+-- What there is, or will be, to clean up.
+CREATE INDEX stories_expiring_idx ON stories (expires_at, id) WHERE status = 'published' AND NOT kept;
+CREATE INDEX stories_unpublished_idx ON stories (created_at, id) WHERE status <> 'published';
 
 -- Who has seen a story. It does not refer to the story, which a batch of views holds anyway while it is written.
 CREATE TABLE story_views (

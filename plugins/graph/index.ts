@@ -13,4 +13,12 @@ export {
   viewerSnapshot,
 } from "./snapshot.ts";
 export { type Relationship, relationshipTo } from "./store.ts";
-export { feedAuthors, followedAuthors, isStoryFor, isStoryShown, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";
+export {
+  feedAuthors,
+  followedAuthors,
+  isStoryFor,
+  isStoryShown,
+  mayBeKnownTo,
+  mayBeListedFor,
+  mayBeSeenBy,
+} from "./visibility.ts";

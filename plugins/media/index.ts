@@ -1,5 +1,6 @@
 /** Media: uploads, processing and delivery of pictures. */
 export {
+  ALT_TEXT_LENGTH,
   createMedia,
   discardOriginals,
   Medium,

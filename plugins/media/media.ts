@@ -47,6 +47,9 @@ export const Medium = Type.Object({
 });
 export type Medium = Static<typeof Medium>;
 
+/** Characters that an alt text has at most. */
+export const ALT_TEXT_LENGTH = 1_000;
+
 /** The columns that `toMedium` needs. */
 export type ShownMedium = Pick<MediumRow, "id" | "state" | "alt_text" | "width" | "height" | "thumbhash">;
 

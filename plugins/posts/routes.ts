@@ -6,9 +6,10 @@ import { invalidRequest } from "../../src/http/errors.ts";
 import { IdParams } from "../../src/http/ids.ts";
 import { Nullable, PageQuery, pageOf, pageRequest } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
+import { blankToNull } from "../../src/text.ts";
 import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
-import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
+import { ALT_TEXT_LENGTH, largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
 import { sendPosts } from "./pages.ts";
 import { createPost, editPost, removePost, requirePost } from "./posts.ts";
@@ -17,7 +18,6 @@ import { listPublished } from "./store.ts";
 
 const tags = ["Posts"];
 const MAX_MEDIA = 10;
-const ALT_TEXT_LENGTH = 1000;
 
 const PostForm = Type.Object({
   media: Type.Array(Type.String({ format: "binary" }), { minItems: 1, maxItems: MAX_MEDIA }),
@@ -142,9 +142,4 @@ export async function postRoutes(app: App, context: Context): Promise<void> {
       });
     },
   );
-}
-
-/** A text of nothing but space says nothing. Other space is the author's own. */
-function blankToNull(text: string | null | undefined): string | null {
-  return text?.trim() ? text : null;
 }

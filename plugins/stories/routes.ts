@@ -7,11 +7,12 @@ import { invalidRequest } from "../../src/http/errors.ts";
 import { IdParams } from "../../src/http/ids.ts";
 import { pageOf } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
+import { blankToNull } from "../../src/text.ts";
 import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
-import { largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
+import { ALT_TEXT_LENGTH, largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
-import { Audience, DURATION, Story, toStory } from "./schemas.ts";
+import { AudienceName, DURATION, Story, toStory } from "./schemas.ts";
 import { listStories } from "./store.ts";
 import { createStory, removeStory, requireStory } from "./stories.ts";
 
@@ -19,7 +20,8 @@ const tags = ["Stories"];
 
 const StoryForm = Type.Object({
   media: Type.String({ format: "binary" }),
-  audience: Type.Optional(Audience),
+  alt_text: Type.Optional(Type.String({ maxLength: ALT_TEXT_LENGTH })),
+  audience: Type.Optional(AudienceName),
   duration: Type.Optional(Type.Integer(DURATION)),
 });
 
@@ -28,7 +30,11 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
   await app.register(multipart);
   const rules: UploadRules = {
     pictures: { field: "media", max: 1 },
-    fields: { audience: { times: 1, maxLength: 20 }, duration: { times: 1, maxLength: 10 } },
+    fields: {
+      alt_text: { times: 1, maxLength: ALT_TEXT_LENGTH },
+      audience: { times: 1, maxLength: 20 },
+      duration: { times: 1, maxLength: 10 },
+    },
   };
 
   app.post(
@@ -47,10 +53,15 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
       const upload = await receiveUpload(request, context, rules);
       try {
         const audience = upload.fields.get("audience")?.[0] ?? "everyone";
-        if (!Value.Check(Audience, audience))
+        if (!Value.Check(AudienceName, audience))
           throw invalidRequest({ reason: "audience must be everyone or close_friends" });
         const duration = durationOf(upload.fields.get("duration")?.[0]);
-        const answer = await createStory(context, viewerOf(request).id, { pictures: upload.pictures, audience, duration });
+        const answer = await createStory(context, viewerOf(request).id, {
+          pictures: upload.pictures,
+          alt_text: blankToNull(upload.fields.get("alt_text")?.[0]),
+          audience,
+          duration,
+        });
         return await reply.code(202).send(answer);
       } finally {
         await upload.discard();
@@ -83,7 +94,8 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
     {
       schema: {
         summary: "A story that is not over",
-        description: "While it is processed, or when that failed, only its author finds it; `status` and `failure` say how it stands.",
+        description:
+          "While it is processed, or when that failed, only its author finds it; `status` and `failure` say how it stands.",
         tags,
         params: IdParams,
         response: { 200: Story },

@@ -5,10 +5,9 @@ import { Medium, toMedium } from "../media/index.ts";
 import type { MediaUrls } from "../tickets/index.ts";
 import type { StoryRow } from "./store.ts";
 
-export const Audience = Type.Union([Type.Literal("everyone"), Type.Literal("close_friends")], {
+export const AudienceName = Type.Union([Type.Literal("everyone"), Type.Literal("close_friends")], {
   description: "of those who may see what the author shares: all, or the author's close friends",
 });
-export type Audience = Static<typeof Audience>;
 
 /** Seconds for which an author may want a picture to be shown. */
 export const DURATION = { minimum: 1, maximum: 60 } as const;
@@ -18,10 +17,11 @@ export const Story = Type.Object({
   author: User,
   status: Type.Union([Type.Literal("processing"), Type.Literal("published"), Type.Literal("failed")]),
   failure: Nullable(Type.Object({ code: Type.String(), message: Type.String() })),
-  media: Type.Array(Medium, {
-    description: "one; its `duration` is the seconds for which the author wants it to be shown, null for those of the client",
-  }),
-  audience: Audience,
+  media: Type.Array(Medium, { description: "one" }),
+  duration: Nullable(
+    Type.Integer({ description: "seconds for which the author wants it to be shown; null leaves that to the client" }),
+  ),
+  audience: AudienceName,
   seen: Type.Boolean({ description: "whether the viewer has seen it; of one's own it is true" }),
   view_count: Nullable(Type.Integer({ description: "how many others have seen it, for the author alone" })),
   created_at: Type.String({ format: "date-time" }),
@@ -37,7 +37,8 @@ export function toStory(row: StoryRow, urls: MediaUrls): Story {
     author: toUser(row.author, urls),
     status: row.status,
     failure: row.failure_code === null ? null : { code: row.failure_code, message: row.failure_message ?? "" },
-    media: [{ ...toMedium(row.medium, true, urls), duration: row.duration }],
+    media: [toMedium(row.medium, true, urls)],
+    duration: row.duration,
     audience: row.audience,
     seen: row.seen,
     view_count: row.view_count,

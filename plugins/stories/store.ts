@@ -3,12 +3,14 @@ import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { UserRow } from "../accounts/index.ts";
 import { isStoryFor } from "../graph/index.ts";
 import type { Failure, ShownMedium } from "../media/index.ts";
-import type { Audience } from "./schemas.ts";
+
+/** Of those who may see what the author shares: all, or those on the author's list of close friends. */
+export type Audience = "everyone" | "close_friends";
 
 export interface StoriesTable {
   id: string;
   user_id: string;
-  medium_id: string;
+  medium_id: string | null;
   audience: Audience;
   duration: number | null;
   status: "processing" | "published" | "failed" | "removed";
@@ -19,7 +21,6 @@ export interface StoriesTable {
   published_at: Date | null;
   expires_at: Date | null;
   kept: Generated<boolean>;
-  archived_at: Date | null;
 }
 
 declare module "../../src/db/schema.ts" {
@@ -43,9 +44,12 @@ export interface StoryRow
   view_count: number | null;
 }
 
+/** What its author's routes need of a story. */
+export type OwnStory = Pick<StoryRow, "id" | "status"> & { medium_id: string; view_count: number };
+
 export async function insertStory(
   tx: Tx,
-  story: Pick<StoriesTable, "id" | "user_id" | "medium_id" | "audience" | "duration">,
+  story: Pick<StoriesTable, "id" | "user_id" | "audience" | "duration"> & { medium_id: string },
 ): Promise<void> {
   await tx
     .insertInto("stories")
@@ -96,19 +100,12 @@ export async function listStories(db: Db, viewerId: string, authorId: string): P
 }
 
 /** The viewer's own story in any state, also when it is over and kept. */
-export async function findOwn(
-  db: Db,
-  viewerId: string,
-  id: string,
-): Promise<Pick<Selectable<StoriesTable>, "id" | "status" | "medium_id" | "view_count"> | undefined> {
-  return db
-    .selectFrom("stories")
-    .select(["id", "status", "medium_id", "view_count"])
-    .where("id", "=", id)
-    .where("user_id", "=", viewerId)
-    .where("status", "<>", "removed")
-    .where(sql<boolean>`(expires_at IS NULL OR expires_at > now() OR kept)`)
-    .executeTakeFirst();
+export async function findOwn(db: Db, viewerId: string, id: string): Promise<OwnStory | undefined> {
+  const { rows } = await sql<OwnStory>`
+    SELECT id, status, medium_id, view_count FROM stories
+    WHERE id = ${id}::uuid AND user_id = ${viewerId}::uuid AND status <> 'removed'
+      AND (expires_at IS NULL OR expires_at > now() OR kept)`.execute(db);
+  return rows[0];
 }
 
 /** The story of a medium, held against every other change until the transaction ends. */
@@ -124,10 +121,7 @@ export async function lockStoryOfMedium(
     .executeTakeFirst();
 }
 
-export async function lockStory(
-  tx: Tx,
-  id: string,
-): Promise<Pick<Selectable<StoriesTable>, "status"> | undefined> {
+export async function lockStory(tx: Tx, id: string): Promise<Pick<Selectable<StoriesTable>, "status"> | undefined> {
   return tx
     .selectFrom("stories")
     .select("status")
@@ -138,7 +132,11 @@ export async function lockStory(
 }
 
 /** The times are of this statement and not of the transaction's beginning. @param lifetime milliseconds. */
-export async function markPublished(tx: Tx, id: string, lifetime: number): Promise<{ published_at: Date; expires_at: Date }> {
+export async function markPublished(
+  tx: Tx,
+  id: string,
+  lifetime: number,
+): Promise<{ published_at: Date; expires_at: Date }> {
   const { rows } = await sql<{ published_at: Date; expires_at: Date }>`
     UPDATE stories SET status = 'published', failure_code = NULL, failure_message = NULL,
       published_at = moment.now, expires_at = moment.now + ${lifetime} * interval '1 millisecond'
@@ -158,5 +156,5 @@ export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<
 
 /** From here on it is there for nobody; a job removes the rest. */
 export async function markRemoved(tx: Tx, id: string): Promise<void> {
-  await tx.updateTable("stories").set({ status: "removed" }).where("id", "=", id).execute();
+  await tx.updateTable("stories").set({ status: "removed", medium_id: null }).where("id", "=", id).execute();
 }

@@ -2,12 +2,12 @@ import { v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
-import { requireActive } from "../accounts/index.ts";
+import { lockAccounts, requireActive } from "../accounts/index.ts";
 import { createMedia, discardOriginals, removeMedia, storeOriginals, type Upload } from "../media/index.ts";
 import { notYourStory, storyNotFound } from "./errors.ts";
 import { storiesCreated } from "./metrics.ts";
-import type { Audience } from "./schemas.ts";
 import {
+  type Audience,
   findOwn,
   findStory,
   insertStory,
@@ -34,17 +34,22 @@ declare module "../../src/events.ts" {
 export async function createStory(
   context: Context,
   authorId: string,
-  upload: { pictures: Upload["pictures"]; audience: Audience; duration: number | null },
+  {
+    pictures,
+    alt_text,
+    audience,
+    duration,
+  }: { pictures: Upload["pictures"]; alt_text: string | null; audience: Audience; duration: number | null },
 ): Promise<{ story_id: string; status: "processing" }> {
   const id = newId();
   const answer = { story_id: id, status: "processing" } as const;
-  const originals = await storeOriginals(context, upload.pictures);
+  const originals = await storeOriginals(context, pictures);
   try {
     await inTransaction(context.db, async (tx) => {
       await requireActive(tx, authorId);
-      await createMedia(tx, context, { originals, owner_id: authorId, purpose: "story" });
+      await createMedia(tx, context, { originals, owner_id: authorId, purpose: "story", alt_texts: [alt_text] });
       const medium_id = originals[0]?.id ?? "";
-      await insertStory(tx, { id, user_id: authorId, medium_id, audience: upload.audience, duration: upload.duration });
+      await insertStory(tx, { id, user_id: authorId, medium_id, audience, duration });
       await keepAnswer(tx, 202, answer);
     });
   } catch (error) {
@@ -94,6 +99,8 @@ export async function settleStory(
   const story = await lockStoryOfMedium(tx, mediumId);
   if (story?.status !== "processing" && story?.status !== "failed") return;
   if (failure !== null) return markFailed(tx, story.id, failure);
+  // Behind the lock of its author's account: what decides who sees it, a block say, is told of it or comes before it.
+  await lockAccounts(tx, [story.user_id]);
   const times = await markPublished(tx, story.id, context.config.stories.lifetime);
   await context.emit(tx, "story.published", { story_id: story.id, author_id: story.user_id, ...times });
 }
