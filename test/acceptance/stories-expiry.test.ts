@@ -64,8 +64,9 @@ async function waysTo(story: Json): Promise<{ name: string; look(): Promise<bool
           name: `${name}, ${method} ${rendition} ${ok}`,
           look: async () => found(await asking(index, who, path, options, method), ok),
         });
+        ways.push(fetched(200));
+        if (rendition !== "large") continue;
         ways.push(
-          fetched(200),
           fetched(200, {}, "HEAD"),
           fetched(206, { headers: { range: "bytes=0-9" } }),
           fetched(304, { headers: { "if-none-match": etag } }),
@@ -95,7 +96,7 @@ async function watchEnd(t: Test, id: string, ways: Awaited<ReturnType<typeof way
 t.test("a story is over when the database says so, whatever the clocks of the servers say", async (t) => {
   const published: Json[] = [];
   // Whichever of the three takes the job, one right and two wrong: none of their clocks counts.
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; i < 3; i++) {
     const { rows: before } = await sql.query("SELECT clock_timestamp() AS now");
     const story = await publishStory(ana, photo);
     const { rows: after } = await sql.query("SELECT clock_timestamp() AS now");
@@ -106,7 +107,7 @@ t.test("a story is over when the database says so, whatever the clocks of the se
   }
   const [story, other] = published;
   const ways = await waysTo(story);
-  t.equal(ways.length, 3 * 2 * (2 + 4 * 4));
+  t.equal(ways.length, 3 * 2 * (2 + 4 + 3));
   for (const { name, look } of ways) if (!(await look())) t.fail(`${name}: not there`);
   await sql.query("UPDATE stories SET expires_at = clock_timestamp() + interval '2 s' WHERE id = $1", [story?.id]);
   await watchEnd(t, story?.id, ways);
