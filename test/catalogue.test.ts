@@ -24,6 +24,7 @@ const PINNED = `
 403 INVITE_REQUIRED This server takes registrations by invitation only. Ask its operator for a code and send it as invite_code.
 403 NOT_YOUR_COMMENT Only its author and the author of the post can delete this comment.
 403 NOT_YOUR_POST Only its author can change this post.
+403 NOT_YOUR_STORY Only its author can do this with a story.
 403 REGISTRATION_CLOSED This server takes no registrations. Ask its operator for an account.
 403 WRONG_PASSWORD The current password is wrong.
 403 YOU_BLOCK You block {username}. Unblock them first.
@@ -36,12 +37,14 @@ const PINNED = `
 404 POST_NOT_FOUND There is no such post.
 404 ROUTE_NOT_FOUND There is no {method} {path}.
 404 SESSION_NOT_FOUND You have no such session.
+404 STORY_NOT_FOUND There is no such story, or it is over.
 404 USER_NOT_FOUND There is no user named {username}.
 408 REQUEST_TIMEOUT The request took too long to arrive.
 409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
 409 IDEMPOTENCY_IN_PROGRESS The request with this Idempotency-Key is still under way. Send it again shortly.
 409 POST_NOT_PUBLISHED Your post is not published yet. Like, save or comment on it when it is.
+409 STORY_NOT_PUBLISHED Your story is not published yet. Try again when it is.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.
@@ -51,6 +54,7 @@ const PINNED = `
 415 UNSUPPORTED_MEDIA_TYPE Send {expected}.
 422 CANNOT_BLOCK_SELF You cannot block yourself.
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.
+422 CANNOT_LIST_SELF You see your own stories always; the lists of who does are of others.
 422 CANNOT_MUTE_SELF You cannot mute yourself.
 422 COMMENT_EMPTY A comment has a text.
 422 EMPTY_FILE {name} is empty.

@@ -4,6 +4,7 @@ import { defineJob } from "../../src/jobs/job.ts";
 declare module "../../src/jobs/job.ts" {
   interface JobData {
     "stories.remove": { story_id: string };
+    "stories.settle": Record<never, never>;
   }
 }
 
@@ -17,5 +18,24 @@ export const removeStoryJob = defineJob<Context, "stories.remove">({
   async open(context) {
     const { finishRemoval } = await import("./cleanup.ts");
     return { handle: ({ story_id }, { signal }) => finishRemoval(context, story_id, signal) };
+  },
+});
+
+/** Stories whose pictures were processed by a worker in which this feature is off. */
+export const settleStoriesJob = defineJob<Context, "stories.settle">({
+  name: "stories.settle",
+  attempts: 1,
+  concurrency: () => 1,
+  urgent: false,
+  expireSeconds: 60,
+  schedule: "* * * * *",
+  async open(context) {
+    const { settleLeft } = await import("./settling.ts");
+    return {
+      async handle(_data, { log, signal }) {
+        const stories = await settleLeft(context, signal);
+        if (stories > 0) log.info({ stories }, "stories settled that nobody had told of their pictures");
+      },
+    };
   },
 });

@@ -1,4 +1,4 @@
-import { v7 as newId } from "uuid";
+import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
@@ -62,14 +62,14 @@ export async function createStory(
 
 /** @throws 404 for a story that is not there, over, or not for the viewer. */
 export async function requireStory(db: Db, viewerId: string, id: string): Promise<StoryRow> {
-  const story = await findStory(db, viewerId, id);
+  const story = isUuid(id) ? await findStory(db, viewerId, id) : undefined;
   if (!story) throw storyNotFound({});
   return story;
 }
 
 /** @throws 404 as above, 403 for another's story. */
 export async function requireOwnStory(db: Db, viewerId: string, id: string) {
-  const own = await findOwn(db, viewerId, id);
+  const own = isUuid(id) ? await findOwn(db, viewerId, id) : undefined;
   if (own) return own;
   await requireStory(db, viewerId, id);
   throw notYourStory({});
