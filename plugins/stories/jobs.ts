@@ -5,6 +5,7 @@ declare module "../../src/jobs/job.ts" {
   interface JobData {
     "stories.remove": { story_id: string };
     "stories.settle": Record<never, never>;
+    "stories.cleanup": Record<never, never>;
   }
 }
 
@@ -17,7 +18,27 @@ export const removeStoryJob = defineJob<Context, "stories.remove">({
   expireSeconds: 3_600,
   async open(context) {
     const { finishRemoval } = await import("./cleanup.ts");
-    return { handle: ({ story_id }, { signal }) => finishRemoval(context, story_id, signal) };
+    return { handle: ({ story_id }, { signal }) => finishRemoval(context, [story_id], { signal }) };
+  },
+});
+
+/** What `tintype stories cleanup` does, by the clock: where no cron calls that, nothing piles up. */
+export const cleanupJob = defineJob<Context, "stories.cleanup">({
+  name: "stories.cleanup",
+  attempts: 3,
+  concurrency: () => 1,
+  urgent: false,
+  // The next shares what is left with this one, should it take longer.
+  expireSeconds: 3_600,
+  schedule: "17 * * * *",
+  async open(context) {
+    const { cleanUp } = await import("./cleanup.ts");
+    return {
+      async handle(_data, { signal, log }) {
+        const cleanup = await cleanUp(context, { grace: context.config.stories.cleanup_grace, signal });
+        if (Object.values(cleanup).some((count) => count > 0)) log.info(cleanup, "stories cleaned up");
+      },
+    };
   },
 });
 
