@@ -45,7 +45,7 @@ export async function readTray(db: Db, viewerId: string): Promise<TrayRead> {
       ) AS any_story
     ), entries AS (
       SELECT users.id, users.username, users.display_name, users.is_private, users.avatar_id, shown.*
-      FROM authors JOIN users ON users.id = authors.id
+      FROM authors CROSS JOIN LATERAL (SELECT * FROM users WHERE id = authors.id LIMIT 1) AS users
       CROSS JOIN LATERAL (
         SELECT count(*)::int AS count, max(published_at) AS latest_story_at, min(expires_at) AS first_over_at,
           users.id <> ${viewerId}::uuid AND bool_or(unseen) AS has_unseen
