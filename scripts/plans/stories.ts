@@ -52,8 +52,8 @@ const STATEMENTS = [
    SELECT users.id, people.id, now() - random() * interval '700 days' FROM users, people
    WHERE username IN ('usual', 'devoted') AND n <= ${FOLLOWS} ORDER BY random()`,
   `INSERT INTO follows (follower_id, following_id)
-   SELECT one.id, two.id FROM people AS one, generate_series(1, 20) AS n, people AS two
-   WHERE two.n = 1 + (one.n * 7919 + n * 4729) % ${ACCOUNTS} AND one.n <> two.n ON CONFLICT DO NOTHING`,
+   SELECT one.id, two.id FROM people AS one, generate_series(1, 20) AS step, people AS two
+   WHERE two.n = 1 + (one.n * 7919 + step * 4729) % ${ACCOUNTS} AND one.n <> two.n ON CONFLICT DO NOTHING`,
   // A fifth for close friends, and the viewers are that of every second author; every fiftieth hides from them.
   `INSERT INTO stories (id, user_id, medium_id, audience, status, created_at, published_at, expires_at)
    SELECT uuidv7(at - now()), id, uuidv7(), CASE WHEN random() < 0.2 THEN 'close_friends' ELSE 'everyone' END, 'published', at, at, at + interval '1 day'
