@@ -22,7 +22,7 @@ import {
 declare module "../../src/events.ts" {
   interface Events {
     "story.published": { story_id: string; author_id: string; published_at: Date; expires_at: Date };
-    /** A published one: nobody finds it any more, before its time. */
+    /** A published one: nobody finds it any more, before its time. The author's account is locked. */
     "story.removed": { story_id: string; author_id: string };
   }
 }
@@ -85,7 +85,9 @@ export async function removeStory(context: Context, viewerId: string, id: string
     if (!story) throw storyNotFound({});
     await markRemoved(tx, id);
     await context.enqueue(tx, "stories.remove", { story_id: id });
-    if (story.status === "published") await context.emit(tx, "story.removed", { story_id: id, author_id: viewerId });
+    if (story.status !== "published") return;
+    await lockAccounts(tx, [viewerId]);
+    await context.emit(tx, "story.removed", { story_id: id, author_id: viewerId });
   });
 }
 
