@@ -1,6 +1,7 @@
 import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { Feature } from "../../src/feature.ts";
+import { BenchStories } from "./bench/commands.ts";
 import { removeStoryJob } from "./jobs.ts";
 
 export const stories: Feature = {
@@ -15,6 +16,7 @@ export const stories: Feature = {
     await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
   },
   jobs: [removeStoryJob],
+  commands: { "bench:stories": BenchStories },
   on: {
     "media.ready": async (tx, { medium_id }, context) =>
       (await import("./stories.ts")).settleStory(tx, context, medium_id, null),
