@@ -49,7 +49,7 @@ t.test("each viewer is new once, and oneself never", async (t) => {
   const id = await post(ana);
   t.same([await view(ben, id), await view(ben, id), await view(ben, id.toUpperCase())], [true, false, false]);
   t.equal(await view(ana, id), false);
-  const key = { "idempotency-key": "the view of cleo" };
+  const key = { "idempotency-key": "cleo-looks" };
   t.same([await view(cleo, id, key), await view(cleo, id, key), await view(cleo, id)], [true, true, false], "a retry");
   t.same(
     await Promise.all(Array.from({ length: 20 }, () => view(dora, id))).then((all) => all.filter(Boolean)),
@@ -65,7 +65,6 @@ t.test("each viewer is new once, and oneself never", async (t) => {
   const rest = await viewers(ana, id, `?limit=2&cursor=${first.next_cursor}`);
   t.same([names(first), names(rest), rest.next_cursor], [["dora", "cleo"], ["ben"], null]);
   t.equal(await viewers(ben, id), "403 NOT_YOUR_STORY");
-  t.equal(await viewers(ben, "nothing"), missing);
 
   // So that it lies in Redis if anything does.
   t.equal(await view(ben, id), false);
@@ -87,7 +86,10 @@ t.test("one reaction a viewer, which its author sees", async (t) => {
   t.same([await reactions(), await view(ben, id)], [["👏🏽"], false], "who reacts has seen it");
   t.equal(await react(dora, id, "🔥"), "422 CANNOT_REACT_TO_OWN");
   t.same([await react(ben, id, "hello"), await react(ben, id, "🔥🔥")], Array(2).fill("422 REACTION_INVALID"));
-  t.same([await react(ben, id, 1), await react(ben, id, "🔥".repeat(100))], Array(2).fill("400 INVALID_REQUEST"));
+  t.same(
+    [await react(ben, id, 1), await react(ben, id, "🔥".repeat(100))],
+    ["400 INVALID_REQUEST", "422 INVALID_VALUE"],
+  );
   const takeBack = async (who: Client) => {
     const { status, body } = await who.request("DELETE", `/stories/${id}/reaction`);
     return [status, body];
