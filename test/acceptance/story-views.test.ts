@@ -84,6 +84,8 @@ t.test("one reaction a viewer, which its author sees", async (t) => {
   const reactions = async () => (await viewers(dora, id)).items.map(({ reaction }: Json) => reaction);
   t.same([await react(ben, id, "🔥"), await react(ben, id, "👏🏽")], ["🔥", "👏🏽"]);
   t.same([await reactions(), await view(ben, id)], [["👏🏽"], false], "who reacts has seen it");
+  const mine = async (who: Client) => (await who.request("GET", `/stories/${id}`)).body.my_reaction;
+  t.same([await mine(ben), await mine(cleo), await mine(dora)], ["👏🏽", null, null]);
   t.equal(await react(dora, id, "🔥"), "422 CANNOT_REACT_TO_OWN");
   t.same([await react(ben, id, "hello"), await react(ben, id, "🔥🔥")], Array(2).fill("422 REACTION_INVALID"));
   t.same(
