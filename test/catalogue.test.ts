@@ -56,6 +56,7 @@ const PINNED = `
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.
 422 CANNOT_LIST_SELF You see your own stories always; the lists of who does are of others.
 422 CANNOT_MUTE_SELF You cannot mute yourself.
+422 CANNOT_REACT_TO_OWN You cannot react to a story of your own.
 422 COMMENT_EMPTY A comment has a text.
 422 EMPTY_FILE {name} is empty.
 422 IDEMPOTENCY_KEY_REUSED This Idempotency-Key was used for a request with another body. Give each request a key of its own.
@@ -65,6 +66,7 @@ const PINNED = `
 422 MEDIA_MISSING The upload has no picture. Send pictures as files in the field {field}, {limit} at most.
 422 PICTURE_QUARANTINED Picture {position} of the upload has stopped this server's decoder again and again, and is not taken any more.
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
+422 REACTION_INVALID A reaction is one emoji.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.
 422 TAG_SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a hashtag.

@@ -40,6 +40,8 @@ export interface StoryRow
   medium: ShownMedium;
   /** Whether the viewer has seen it. */
   seen: boolean;
+  /** The viewer's own. */
+  my_reaction: string | null;
   /** Null for others than its author. */
   view_count: number | null;
 }
@@ -71,6 +73,7 @@ export function shownStory(viewerId: string): RawBuilder<unknown> {
       'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) AS medium,
     users.id = ${viewerId}::uuid OR EXISTS (
       SELECT FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS seen,
+    (SELECT reaction FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS my_reaction,
     CASE WHEN users.id = ${viewerId}::uuid THEN stories.view_count END AS view_count`;
 }
 
