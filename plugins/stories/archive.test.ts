@@ -128,7 +128,7 @@ t.test("a story that ends is kept by whoever came before its end, and else gone 
   await changeStoryPreferences(db, ana, { keep_archive: false });
   const { id: highlight } = await createHighlight(context, ana, { title: "last", story_ids: [] });
   const outcomes = new Set<boolean>();
-  for (let round = 0; round < 3 * ROUNDS; round++) {
+  for (let round = 0; round < 2 * ROUNDS; round++) {
     const story = await published();
     const rest = round % 5;
     await sql`UPDATE stories SET expires_at = clock_timestamp() + ${rest} * interval '2 milliseconds' WHERE id = ${story}`.execute(
