@@ -19,7 +19,7 @@ CREATE TABLE stories (
   -- Both by the clock of this database, the only one that decides whether a story is over.
   published_at    timestamptz(3),
   expires_at      timestamptz(3),
-  -- Its author keeps it, with who has seen it, when it is over.
+  -- Its author keeps it, with who has seen it, when it is over. Decided when it is published.
   kept            boolean NOT NULL DEFAULT false,
   CHECK ((published_at IS NULL) = (expires_at IS NULL)),
   CHECK (status <> 'published' OR published_at IS NOT NULL),
@@ -29,6 +29,8 @@ CREATE TABLE stories (
 -- Views are counted in it, many times an hour: room for that in its page.
 WITH (fillfactor = 80);
 
+-- All of an author's, for when they are taken along, or go with the author.
+CREATE INDEX stories_user_idx ON stories (user_id, id);
 -- An author's stories that are not over, answered from the index alone; each author of a tray is one descent.
 CREATE INDEX stories_active_idx ON stories (user_id, expires_at, published_at, id, audience) WHERE status = 'published';
 -- The archive, by keyset.

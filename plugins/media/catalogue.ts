@@ -14,6 +14,8 @@ export interface ListedMedium {
   owner: string;
   /** Null for one that stands in no post. */
   post_id: string | null;
+  /** Null for one that stands in no story. */
+  story_id: string | null;
   content_type: string;
   /** Of the original, as it was uploaded. */
   bytes: number;
@@ -30,13 +32,19 @@ type Row = Pick<
   "id" | "state" | "content_type" | "bytes" | "attempts" | "created_at" | "attempted_at" | "finished_at"
 > &
   Pick<MediumRow, "failure_code" | "failure_message" | "sha256" | "width" | "height" | "animated"> &
-  Pick<MediumRow, "original_dropped_at"> & { kind: Purpose; owner: string; post_id: string | null };
+  Pick<MediumRow, "original_dropped_at"> & {
+    kind: Purpose;
+    owner: string;
+    post_id: string | null;
+    story_id: string | null;
+  };
 
 const SELECTED = sql`
-  SELECT media.id, media.purpose AS kind, media.state, users.username AS owner, post_media.post_id, media.content_type,
+  SELECT media.id, media.purpose AS kind, media.state, users.username AS owner, post_media.post_id, stories.id AS story_id, media.content_type,
     media.bytes, media.attempts, media.failure_code, media.failure_message, media.created_at, media.attempted_at,
     media.finished_at, media.sha256, media.width, media.height, media.animated, media.original_dropped_at
-  FROM media JOIN users ON users.id = media.owner_id LEFT JOIN post_media ON post_media.medium_id = media.id`;
+  FROM media JOIN users ON users.id = media.owner_id LEFT JOIN post_media ON post_media.medium_id = media.id
+    LEFT JOIN stories ON stories.medium_id = media.id`;
 
 /** An id is made before its row, by the clock of another machine, and an upload takes a while. Milliseconds. */
 const ID_SLACK = 24 * 3_600_000;
@@ -99,9 +107,10 @@ export async function showMedium({ db, media }: Pick<Context, "db" | "media">, i
 }
 
 function toListed(row: Row): ListedMedium {
-  const { id, kind, state, owner, post_id, content_type, bytes, attempts, failure_code, failure_message } = row;
+  const { id, kind, state, owner, post_id, story_id, content_type, bytes, attempts, failure_code, failure_message } =
+    row;
   const { created_at, attempted_at, finished_at } = row;
   const failure = failure_code === null ? null : { code: failure_code, message: failure_message ?? "" };
   const times = { created_at, attempted_at, finished_at };
-  return { id, kind, state, owner, post_id, content_type, bytes, attempts, failure, ...times };
+  return { id, kind, state, owner, post_id, story_id, content_type, bytes, attempts, failure, ...times };
 }

@@ -13,7 +13,7 @@ export class MediaReprocess extends BaseCommand {
   ];
   static override flags = {
     since: Flags.string({ description: "only those uploaded since then: a date, a time, or how long ago (7d)" }),
-    kind: Flags.option({ description: "only those of this kind", options: ["post", "avatar"] as const })(),
+    kind: Flags.option({ description: "only those of this kind", options: ["post", "avatar", "story"] as const })(),
     failed: Flags.boolean({ description: "those that have failed, instead of those that are ready", default: false }),
     user: Flags.string({ description: "only media of this account", helpValue: "NAME" }),
     limit: Flags.integer({ description: "how many at most (default all)", min: 1 }),

@@ -1,4 +1,5 @@
 import { invalidValue } from "../../src/http/errors.ts";
+import { nameFrom } from "../../src/http/names.ts";
 
 /** Code points that a name may have. */
 export const NAME_LENGTH = 60;
@@ -11,14 +12,9 @@ export interface CollectionName {
 
 /** @throws 422 for a name of nothing, or one that cannot be shown in a line. */
 export function collectionName(text: string): CollectionName {
-  const name = text.normalize("NFC").trim();
-  if ([...name].length === 0 || [...name].length > NAME_LENGTH) {
-    throw invalidValue({ reason: `the name of a collection has 1 to ${NAME_LENGTH} characters` });
-  }
+  const name = nameFrom(text, { of: "the name of a collection", length: NAME_LENGTH });
   // In the path of a URL these mean another path, whatever they are written as.
   if (name === "." || name === "..") throw invalidValue({ reason: "a collection cannot be named by dots alone" });
-  if (/[\p{Cc}\p{Cs}]/u.test(name))
-    throw invalidValue({ reason: "the name of a collection has no control characters" });
   return { name, folded: fold(name) };
 }
 

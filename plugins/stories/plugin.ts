@@ -12,6 +12,8 @@ export const stories: Feature = {
     await (await import("./routes.ts")).storyRoutes(app, context);
     await (await import("./tray-routes.ts")).trayRoutes(app, context);
     await (await import("./view-routes.ts")).storyViewRoutes(app, context);
+    await (await import("./archive-routes.ts")).archiveRoutes(app, context);
+    await (await import("./highlight-routes.ts")).highlightRoutes(app, context);
   },
   jobs: [removeStoryJob, settleStoriesJob, cleanupJob],
   commands: { "stories:cleanup": StoriesCleanup, "bench:stories": BenchStories },
@@ -20,5 +22,9 @@ export const stories: Feature = {
   off: async ({ db }) => {
     await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
   },
+  async *takeout(context, userId) {
+    yield* (await import("./takeout.ts")).storiesTakeout(context, userId);
+  },
+  erase: async (...account) => (await import("./erase.ts")).eraseStories(...account),
   counters: async () => (await import("./counters.ts")).storyCounters,
 };

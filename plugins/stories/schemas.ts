@@ -25,6 +25,11 @@ export const Story = Type.Object({
   seen: Type.Boolean({ description: "whether the viewer has seen it; of one's own it is true" }),
   my_reaction: Nullable(Type.String({ description: "the emoji with which the viewer reacted" })),
   view_count: Nullable(Type.Integer({ description: "how many others have seen it, for the author alone" })),
+  kept: Nullable(
+    Type.Boolean({
+      description: "whether its author keeps it when it is over, for the author alone, once it is published",
+    }),
+  ),
   created_at: Type.String({ format: "date-time" }),
   published_at: Nullable(Type.String({ format: "date-time" })),
   expires_at: Nullable(Type.String({ format: "date-time" })),
@@ -44,6 +49,7 @@ export function toStory(row: StoryRow, urls: MediaUrls): Story {
     seen: row.seen,
     my_reaction: row.my_reaction,
     view_count: row.view_count,
+    kept: row.kept,
     created_at: row.created_at.toISOString(),
     published_at: row.published_at?.toISOString() ?? null,
     expires_at: row.expires_at?.toISOString() ?? null,

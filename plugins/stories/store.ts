@@ -44,6 +44,8 @@ export interface StoryRow
   my_reaction: string | null;
   /** Null for others than its author. */
   view_count: number | null;
+  /** Null as above, and before it is published. */
+  kept: boolean | null;
 }
 
 /** What its author's routes need of a story. */
@@ -55,11 +57,7 @@ export async function insertStory(
 ): Promise<void> {
   await tx
     .insertInto("stories")
-    .values({
-      ...story,
-      status: "processing",
-      kept: sql<boolean>`coalesce((SELECT keep_archive FROM story_settings WHERE user_id = ${story.user_id}), false)`,
-    })
+    .values({ ...story, status: "processing" })
     .execute();
 }
 
@@ -74,7 +72,8 @@ export function shownStory(viewerId: string): RawBuilder<unknown> {
     users.id = ${viewerId}::uuid OR EXISTS (
       SELECT FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS seen,
     (SELECT reaction FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS my_reaction,
-    CASE WHEN users.id = ${viewerId}::uuid THEN stories.view_count END AS view_count`;
+    CASE WHEN users.id = ${viewerId}::uuid THEN stories.view_count END AS view_count,
+    CASE WHEN users.id = ${viewerId}::uuid AND stories.status = 'published' THEN stories.kept END AS kept`;
 }
 
 /** The story, if it is for the viewer and not over; the viewer's own also before it is published. */
@@ -157,7 +156,10 @@ export async function lockStory(tx: Tx, id: string): Promise<Pick<Selectable<Sto
     .executeTakeFirst();
 }
 
-/** The times are of this statement and not of the transaction's beginning. @param lifetime milliseconds. */
+/**
+ * The times are of this statement and not of the transaction's beginning. Whether it is kept is what its author wants now; the
+ * caller holds the account, so that who changes that comes before it or finds it published. @param lifetime milliseconds.
+ */
 export async function markPublished(
   tx: Tx,
   id: string,
@@ -165,7 +167,8 @@ export async function markPublished(
 ): Promise<{ published_at: Date; expires_at: Date }> {
   const { rows } = await sql<{ published_at: Date; expires_at: Date }>`
     UPDATE stories SET status = 'published', failure_code = NULL, failure_message = NULL,
-      published_at = moment.now, expires_at = moment.now + ${lifetime} * interval '1 millisecond'
+      published_at = moment.now, expires_at = moment.now + ${lifetime} * interval '1 millisecond',
+      kept = coalesce((SELECT keep_archive FROM story_settings WHERE user_id = stories.user_id), false)
     FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS now) AS moment
     WHERE id = ${id}::uuid RETURNING published_at, expires_at`.execute(tx);
   if (!rows[0]) throw new Error("the story is held");

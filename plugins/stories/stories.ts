@@ -76,7 +76,11 @@ export async function requireOwnStory(db: Db, viewerId: string, id: string) {
 }
 
 /** Removes the story for everybody at once, in any state, also from the archive; what it leaves goes by jobs. @throws 404, 403. */
-export async function removeStory(context: Context, viewerId: string, id: string): Promise<void> {
+export async function removeStory(
+  context: Pick<Context, "db" | "emit" | "enqueue">,
+  viewerId: string,
+  id: string,
+): Promise<void> {
   const { medium_id } = await requireOwnStory(context.db, viewerId, id);
   await inTransaction(context.db, async (tx) => {
     // The medium, then the story: the order in which publishing takes them.
@@ -94,7 +98,7 @@ export async function removeStory(context: Context, viewerId: string, id: string
 /** Brings the story of a medium in step with it. One that was published stays so, and keeps its time. */
 export async function settleStory(
   tx: Tx,
-  context: Context,
+  context: Pick<Context, "config" | "emit">,
   mediumId: string,
   failure: { code: string; message: string } | null,
 ): Promise<void> {
