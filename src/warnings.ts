@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Context } from "./context.ts";
-import type { Feature } from "./feature.ts";
 import { seldom } from "./seldom.ts";
 
 /** What an operator should know of though everything works. */
@@ -15,10 +14,16 @@ const INTERVAL = 5_000;
 /** Milliseconds after which whoever asks is answered without those that are not known yet. */
 const DEADLINE = 2_000;
 
+/** Who may warn: a feature. */
+interface Warner {
+  name: string;
+  warnings?: (context: WarningContext) => Promise<Warning[]>;
+}
+
 type WarningContext = Pick<Context, "config" | "db" | "log">;
 
 /** @returns what features warn of, at once or within 2 seconds. It never fails: one that cannot be asked warns of nothing. */
-export function warningsOf(context: WarningContext, features: readonly Feature[]): () => Promise<Warning[]> {
+export function warningsOf(context: WarningContext, features: readonly Warner[]): () => Promise<Warning[]> {
   const look = seldom(
     async () => (await Promise.all(features.map((feature) => ask(context, feature)))).flat(),
     INTERVAL,
@@ -32,7 +37,7 @@ export function warningsOf(context: WarningContext, features: readonly Feature[]
   };
 }
 
-async function ask(context: WarningContext, { name, warnings }: Feature): Promise<Warning[]> {
+async function ask(context: WarningContext, { name, warnings }: Warner): Promise<Warning[]> {
   try {
     return (await warnings?.(context)) ?? [];
   } catch (error) {
