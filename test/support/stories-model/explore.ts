@@ -9,7 +9,7 @@ import { start, waitFor } from "../server.ts";
 import { storyForm } from "../stories.ts";
 import { checkList, checkStatus, checkStory, checkTray, checkViewers, type Read } from "./check.ts";
 import { compareStored } from "./compare.ts";
-import { Learner } from "./learn.ts";
+import { type Circumstances, type Done, type Explored, Learner } from "./learn.ts";
 import { AUDIENCE_CHANGES, type ModelStory, type Span, StoriesModel } from "./model.ts";
 import { type Disturbance, type PersonStep, type Round, rounds } from "./steps.ts";
 
@@ -18,11 +18,7 @@ interface Test {
   comment(...message: unknown[]): void;
 }
 
-export interface Exploration extends Omit<WorldOptions, "postsEach"> {
-  /** Milliseconds: the shortest time that a worker gives a story. */
-  shortest: number;
-  /** Who keeps their stories when they are over. */
-  keepers: readonly string[];
+export interface Exploration extends Omit<WorldOptions, "postsEach">, Circumstances {
   /** How many times rounds are played and everything is then compared whole; of one seed the rounds are the same. */
   runs: number;
   roundsEach: number;
@@ -34,30 +30,6 @@ export interface Exploration extends Omit<WorldOptions, "postsEach"> {
   /** The keys of all objects that the store has. */
   objects(world: World): Promise<string[]>;
   seed: number;
-}
-
-/** What has happened, so that a test can see that it was about something. */
-export interface Explored {
-  rounds: number;
-  stories: number;
-  /** Views that were new, and those that were told to be not. */
-  news: number;
-  repeats: number;
-  reads: number;
-  /** Stories that were over while the rounds were played. */
-  over: number;
-  /** What cleanups said that they removed. */
-  cleaned: number;
-  /** Answers that nobody heard, because the server was killed. */
-  unheard: number;
-}
-
-/** A step that was carried out, with one answer for each time that it was asked; null for one that nobody heard. */
-export interface Done {
-  step: PersonStep;
-  story: ModelStory | undefined;
-  span: Span;
-  answers: (Answer | null)[];
 }
 
 const HISTORY = 25;

@@ -2,7 +2,6 @@ import type { Answer } from "../client.ts";
 import type { World } from "../feed-model/world.ts";
 import { ordersOf, told } from "../graph-model.ts";
 import { checkStatus, wrong } from "./check.ts";
-import type { Done, Exploration, Explored } from "./explore.ts";
 import {
   type AudienceModel,
   type AudienceOperation,
@@ -11,10 +10,44 @@ import {
   isOfLists,
   type ModelStory,
   performAudience,
+  type Span,
   type StoriesModel,
   shownAudience,
   storedAudience,
 } from "./model.ts";
+import type { PersonStep } from "./steps.ts";
+
+export interface Circumstances {
+  people: readonly string[];
+  /** Who keeps their stories when they are over. */
+  keepers: readonly string[];
+  /** Milliseconds: the shortest time that a worker gives a story. */
+  shortest: number;
+}
+
+/** What has happened, so that a test can see that it was about something. */
+export interface Explored {
+  rounds: number;
+  stories: number;
+  /** Views that were new, and those that were told to be not. */
+  news: number;
+  repeats: number;
+  reads: number;
+  /** Stories that were over while the rounds were played. */
+  over: number;
+  /** What cleanups said that they removed. */
+  cleaned: number;
+  /** Answers that nobody heard, because the server was killed. */
+  unheard: number;
+}
+
+/** A step that was carried out, with one answer for each time that it was asked; null for one that nobody heard. */
+export interface Done {
+  step: PersonStep;
+  story: ModelStory | undefined;
+  span: Span;
+  answers: (Answer | null)[];
+}
 
 /** Brings the model in step with what has been answered, and holds the answers to it. */
 export class Learner {
@@ -22,15 +55,10 @@ export class Learner {
   readonly gained = new Map<string, number>();
   readonly #world: World;
   readonly #model: StoriesModel;
-  readonly #options: Pick<Exploration, "people" | "keepers" | "shortest">;
+  readonly #options: Circumstances;
   readonly #explored: Explored;
 
-  constructor(
-    world: World,
-    model: StoriesModel,
-    options: Pick<Exploration, "people" | "keepers" | "shortest">,
-    explored: Explored,
-  ) {
+  constructor(world: World, model: StoriesModel, options: Circumstances, explored: Explored) {
     this.#world = world;
     this.#model = model;
     this.#options = options;
