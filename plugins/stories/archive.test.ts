@@ -93,7 +93,7 @@ async function foundOrNot(work: Promise<unknown>): Promise<boolean> {
   }
 }
 
-const cleanNow = () => cleanUp({ ...context, db: other }, { grace: 0, signal: t.signal });
+const cleanNow = () => cleanUp({ ...context, db: other }, { grace: 0, signal: new AbortController().signal });
 
 t.test("a story that is published while the setting changes is kept as the setting says", async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
