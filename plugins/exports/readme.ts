@@ -13,6 +13,8 @@ follow_requests.json       who asks to follow you
 sent_follow_requests.json  whom you ask
 blocks.json                whom you block
 mutes.json                 whom you have muted
+close_friends.json         who sees your stories for close friends
+stories_hidden_from.json   from whom you hide your stories
 notifications.json         what you were told in the last 90 days
 notification_preferences.json  what you want to be told
 posts.json                 your posts, with their captions and the names of their pictures
