@@ -95,6 +95,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "avatar.jpg",
         "avatar_upload.png",
         "blocks.json",
+        "close_friends.json",
         "collections.json",
         "comment_likes.json",
         "comments.json",
@@ -106,6 +107,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
       ],
       ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
+      "stories_hidden_from.json",
       "sign_in_addresses.json",
       ...[
         `media/${first.id}/1.jpg`,
