@@ -4,7 +4,7 @@ import type { Config } from "./config/schema.ts";
 import type { Bulkhead } from "./db/bulkhead.ts";
 import type { Db } from "./db/transaction.ts";
 import type { Emit } from "./events.ts";
-import type { Enqueue, JobQueue } from "./jobs/queue.ts";
+import type { Enqueue, EnqueueAll, JobQueue } from "./jobs/queue.ts";
 import type { KeptData } from "./kept-data.ts";
 import type { Notices } from "./notices.ts";
 import type { MediaStore } from "./ports/media.ts";
@@ -25,6 +25,7 @@ export interface Context {
   readonly media: MediaStore;
   readonly queue: JobQueue;
   readonly enqueue: Enqueue;
+  readonly enqueueAll: EnqueueAll;
   readonly emit: Emit;
   readonly kept: KeptData;
 }

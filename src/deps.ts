@@ -69,6 +69,7 @@ export async function openDeps(options: {
       media,
       queue,
       enqueue: queue.enqueue,
+      enqueueAll: queue.enqueueAll,
       emit: createEmit(
         features.map((feature) => feature.on ?? {}),
         () => context,

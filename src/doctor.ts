@@ -16,6 +16,7 @@ import { jobStatus } from "./jobs/admin.ts";
 import { openMailer } from "./mail.ts";
 import { examineRedis } from "./redis/inspect.ts";
 import { checkStaging } from "./staging.ts";
+import type { Warning } from "./warnings.ts";
 
 export interface Check {
   name: string;
@@ -91,7 +92,12 @@ export async function examine(options: {
     const { connection, db, embedded } = database;
     const missing = (await migrationStatus(connection)).filter((migration) => migration.applied_at === null).length;
     await check("schema", false, async () => examineSchema(missing, embedded !== null));
-    if (missing === 0) await check("jobs", false, () => examineJobs(db));
+    if (missing === 0) {
+      await check("jobs", false, () => examineJobs(db));
+      for (const { name, warnings } of features) {
+        if (warnings) await check(name, false, async () => warned(await warnings({ config, db })));
+      }
+    }
     const limited = config.limits.enabled && features.some(({ name }) => name === "limits");
     if (redis === null && limited) await check("limits", false, () => examineLimits(db));
   }
@@ -198,6 +204,11 @@ async function examineJobs(db: Db): Promise<Outcome> {
   if (oldest > LONG_WAIT) return { message, warning: `${message}; is a worker running?` };
   if (failed > 0) return { message, warning: `${message}; see \`tintype jobs list --failed\`` };
   return { message };
+}
+
+function warned(warnings: readonly Warning[]): Outcome {
+  const message = warnings.map((warning) => warning.message).join("; ");
+  return message === "" ? { message: "nothing to warn of" } : { message, warning: message };
 }
 
 /** Without Redis what one server counts no other knows. */

@@ -9,6 +9,7 @@ import type { Job } from "./jobs/job.ts";
 import type { KeptData } from "./kept-data.ts";
 import type { KnownObject } from "./ports/media.ts";
 import type { TakeoutEntry } from "./takeout.ts";
+import type { Warning } from "./warnings.ts";
 
 /**
  * A feature: one folder of plugins/. Everything it adds to the program is named here, so that leaving it out of
@@ -57,6 +58,8 @@ export interface Feature {
    * What only saves work, or is soon gone, may be left out. Asked of every feature.
    */
   objects?: (db: Db) => AsyncIterable<KnownObject>;
+  /** What of it an operator should know of, for /readyz and `doctor`. Asked every few seconds at most; it may fail, and must be cheap. */
+  warnings?: (context: Pick<Context, "config" | "db">) => Promise<Warning[]>;
   /** The counters that it keeps, for `counters verify`. Asked of every feature. */
   counters?: () => Promise<readonly Counter[]>;
   /** Its tables whose rows are of no use without objects that `objects` leaves out. No other table may refer to them. */

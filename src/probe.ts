@@ -1,5 +1,6 @@
 import type { Context } from "./context.ts";
 import { describe } from "./db/database.ts";
+import { seldom } from "./seldom.ts";
 import { checkStaging } from "./staging.ts";
 
 export interface Probe {
@@ -12,7 +13,10 @@ export interface Probe {
 
 /** A dependency that takes longer than this, in milliseconds, is down. */
 const DEADLINE = 2_000;
-/** A disk is written to at most once in this time, in milliseconds, however often somebody asks. */
+/**
+ * A disk is written to at most once in this time, in milliseconds, however often somebody asks; and not while it hangs, where each
+ * look would hold one of the few threads that Node has for files.
+ */
 const DISK_INTERVAL = 1_000;
 
 type Probed = Pick<Context, "pool" | "media" | "config" | "redis">;
@@ -23,8 +27,8 @@ const diskChecks = new WeakMap<Probed, { media: () => Promise<void>; staging: ()
 export async function probe(context: Probed): Promise<Record<string, Probe>> {
   const { pool, redis } = context;
   const disks = diskChecks.get(context) ?? {
-    media: seldom(() => context.media.check()),
-    staging: seldom(() => checkStaging(context.config)),
+    media: seldom(() => context.media.check(), DISK_INTERVAL),
+    staging: seldom(() => checkStaging(context.config), DISK_INTERVAL),
   };
   diskChecks.set(context, disks);
   const asked: Record<string, Promise<Probe>> = {
@@ -35,23 +39,6 @@ export async function probe(context: Probed): Promise<Record<string, Probe>> {
   };
   const answers = Object.entries(asked).map(async ([name, answer]) => [name, await answer] as const);
   return Object.fromEntries(await Promise.all(answers));
-}
-
-/**
- * The same check for whoever asks within DISK_INTERVAL of its end. While it runs there is no other: on a disk that
- * hangs, each would hold one of the few threads that Node has for files.
- */
-function seldom(check: () => Promise<void>): () => Promise<void> {
-  let latest: Promise<void> | undefined;
-  let until = 0;
-  return () => {
-    if (latest && performance.now() < until) return latest;
-    until = Number.POSITIVE_INFINITY;
-    latest = check().finally(() => {
-      until = performance.now() + DISK_INTERVAL;
-    });
-    return latest;
-  };
 }
 
 async function ask(work: () => Promise<unknown>, { required = true } = {}): Promise<Probe> {

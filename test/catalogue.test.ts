@@ -24,6 +24,7 @@ const PINNED = `
 403 INVITE_REQUIRED This server takes registrations by invitation only. Ask its operator for a code and send it as invite_code.
 403 NOT_YOUR_COMMENT Only its author and the author of the post can delete this comment.
 403 NOT_YOUR_POST Only its author can change this post.
+403 NOT_YOUR_STORY Only its author can do this with a story.
 403 REGISTRATION_CLOSED This server takes no registrations. Ask its operator for an account.
 403 WRONG_PASSWORD The current password is wrong.
 403 YOU_BLOCK You block {username}. Unblock them first.
@@ -31,17 +32,20 @@ const PINNED = `
 404 COMMENT_NOT_FOUND There is no such comment.
 404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
 404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
+404 HIGHLIGHT_NOT_FOUND There is no such highlight.
 404 MEDIA_NOT_FOUND There is no such picture.
 404 NOTIFICATION_NOT_FOUND You have no such notification.
 404 POST_NOT_FOUND There is no such post.
 404 ROUTE_NOT_FOUND There is no {method} {path}.
 404 SESSION_NOT_FOUND You have no such session.
+404 STORY_NOT_FOUND There is no such story, or it is over.
 404 USER_NOT_FOUND There is no user named {username}.
 408 REQUEST_TIMEOUT The request took too long to arrive.
 409 COLLECTION_NAME_TAKEN You have a collection named {name} already. Choose another name.
 409 EMAIL_TAKEN This email address belongs to an account already. Log in instead.
 409 IDEMPOTENCY_IN_PROGRESS The request with this Idempotency-Key is still under way. Send it again shortly.
 409 POST_NOT_PUBLISHED Your post is not published yet. Like, save or comment on it when it is.
+409 STORY_NOT_PUBLISHED Your story is not published yet. Try again when it is.
 409 USERNAME_CHANGED_TOO_OFTEN You gave up {limit} names that are still kept for you. Take one of them back, or wait until {free_at}.
 409 USERNAME_TAKEN The name {username} is taken. Choose another.
 413 BODY_TOO_LARGE The body is larger than this route takes.
@@ -51,9 +55,12 @@ const PINNED = `
 415 UNSUPPORTED_MEDIA_TYPE Send {expected}.
 422 CANNOT_BLOCK_SELF You cannot block yourself.
 422 CANNOT_FOLLOW_SELF You cannot follow yourself.
+422 CANNOT_LIST_SELF You see your own stories always; the lists of who does are of others.
 422 CANNOT_MUTE_SELF You cannot mute yourself.
+422 CANNOT_REACT_TO_OWN You cannot react to a story of your own.
 422 COMMENT_EMPTY A comment has a text.
 422 EMPTY_FILE {name} is empty.
+422 HIGHLIGHT_FULL There are {limit} stories in this highlight, and there cannot be more. Take one out first.
 422 IDEMPOTENCY_KEY_REUSED This Idempotency-Key was used for a request with another body. Give each request a key of its own.
 422 INVALID_VALUE The request was understood but refused: {reason}.
 422 LINK_INVALID This link is mistyped, used or too old. Ask for another.
@@ -61,11 +68,13 @@ const PINNED = `
 422 MEDIA_MISSING The upload has no picture. Send pictures as files in the field {field}, {limit} at most.
 422 PICTURE_QUARANTINED Picture {position} of the upload has stopped this server's decoder again and again, and is not taken any more.
 422 QUOTA_EXCEEDED Your pictures take {used} of the {quota} bytes that they may take; this upload does not fit. Delete some posts first.
+422 REACTION_INVALID A reaction is one emoji.
 422 SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a user name or of a name.
 422 SEARCH_TOO_LONG Search for {limit} characters at most.
 422 TAG_SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a hashtag.
 422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TOO_MANY_HASHTAGS A text may have {limit} hashtags at most; take some out.
+422 TOO_MANY_HIGHLIGHTS You have {limit} highlights, and cannot have more. Delete one first.
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.

@@ -57,7 +57,7 @@ export async function removeAvatar(context: Context, userId: string): Promise<Ac
  */
 export async function showAvatar(
   tx: Tx,
-  context: Pick<Context, "emit" | "enqueue" | "notices">,
+  context: Pick<Context, "emit" | "enqueueAll" | "notices">,
   mediumId: string,
 ): Promise<void> {
   const ownerId = await ownerOfAvatar(tx, mediumId);

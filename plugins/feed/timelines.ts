@@ -3,8 +3,8 @@ import type { Context } from "../../src/context.ts";
 import type { PgSnapshot } from "../../src/db/snapshot.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import { endEpochOfOthers } from "../../src/redis/epoch.ts";
+import { CHANGES_KEPT } from "../../src/redis/kept-values.ts";
 import type { RedisStore } from "../../src/redis/redis.ts";
-import { CHANGES_KEPT } from "../../src/redis/row-cache.ts";
 import { pgSnapshotArgs } from "../../src/redis/scripts.ts";
 import { type Entry, packEntries, unpackEntries } from "./entries.ts";
 import {

@@ -5,7 +5,7 @@ import { v7 as newId } from "uuid";
 import { testDatabase } from "../../test/support/database.ts";
 import { openDb } from "../../test/support/product/database.ts";
 import { isInFeed, isKnown, isListed, isSeen, viewerSnapshot } from "./snapshot.ts";
-import { feedAuthors, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";
+import { feedAuthors, isStoryFor, mayBeKnownTo, mayBeListedFor, mayBeSeenBy } from "./visibility.ts";
 
 const database = await testDatabase(t);
 const db = openDb(t, database.url);
@@ -24,6 +24,9 @@ interface World {
   follows: Array<[number, number]>;
   blocks: Array<[number, number]>;
   mutes: Array<[number, number]>;
+  /** Whose close friends are whom, and from whom somebody hides stories. */
+  closeFriends: Array<[number, number]>;
+  hides: Array<[number, number]>;
 }
 
 const pair = fc.tuple(fc.nat(PEOPLE - 1), fc.nat(PEOPLE - 1)).filter(([from, to]) => from !== to);
@@ -40,10 +43,12 @@ const world: fc.Arbitrary<World> = fc.record({
   follows: pairs(8),
   blocks: pairs(3),
   mutes: pairs(4),
+  closeFriends: pairs(6),
+  hides: pairs(4),
 });
 
-async function make({ people, follows, blocks, mutes }: World): Promise<void> {
-  await sql`TRUNCATE follows, blocks, mutes`.execute(db);
+async function make({ people, follows, blocks, mutes, closeFriends, hides }: World): Promise<void> {
+  await sql`TRUNCATE follows, blocks, mutes, close_friends, story_hides`.execute(db);
   for (const [index, person] of people.entries()) {
     await db.updateTable("users").set(person).where("id", "=", idOf(index)).execute();
   }
@@ -53,6 +58,8 @@ async function make({ people, follows, blocks, mutes }: World): Promise<void> {
     ["follows", rowsOf(follows, "follower_id", "following_id")],
     ["blocks", rowsOf(blocks, "blocker_id", "blocked_id")],
     ["mutes", rowsOf(mutes, "muter_id", "muted_id")],
+    ["close_friends", rowsOf(closeFriends, "owner_id", "friend_id")],
+    ["story_hides", rowsOf(hides, "owner_id", "hidden_id")],
   ] as const) {
     if (rows.length > 0)
       await sql`INSERT INTO ${sql.table(table)} (${sql.join(Object.keys(rows[0] ?? {}).map((name) => sql.ref(name)))})
@@ -63,6 +70,16 @@ async function make({ people, follows, blocks, mutes }: World): Promise<void> {
 async function idsWhere(condition: ReturnType<typeof mayBeSeenBy>): Promise<string[]> {
   const rows = await db.selectFrom("users").select("id").where(condition).orderBy("id").execute();
   return rows.map((row) => row.id);
+}
+
+/** The authors of stories that are for the viewer, by audience. */
+async function storiesFor(viewerId: string): Promise<Record<"everyone" | "close_friends", string[]>> {
+  const { rows } = await sql<{ id: string; audience: string }>`
+    SELECT users.id, stories.audience FROM users
+    CROSS JOIN (VALUES ('everyone'), ('close_friends')) AS stories (audience)
+    WHERE ${isStoryFor(viewerId)} ORDER BY users.id`.execute(db);
+  const of = (audience: string) => rows.filter((row) => row.audience === audience).map(({ id }) => id);
+  return { everyone: of("everyone"), close_friends: of("close_friends") };
 }
 
 t.test("the feed's authors are found by index, however many accounts are suspended", async (t) => {
@@ -82,6 +99,8 @@ t.test("the feed's authors are found by index, however many accounts are suspend
 
 t.test("the rule, told in three ways", async (t) => {
   let hidden = 0;
+  /** Authors of whom the viewer sees some stories and not others. */
+  let unlike = 0;
   await fc.assert(
     fc.asyncProperty(world, fc.nat(PEOPLE - 1), async (given, viewer) => {
       // A block has ended the follows between the two; the feed relies on it.
@@ -106,14 +125,20 @@ t.test("the rule, told in three ways", async (t) => {
       const inFeed = seen.filter(
         (owner) => owner === viewer || (has(follows, viewer, owner) && !has(given.mutes, viewer, owner)),
       );
+      const stories = seen.filter((owner) => owner === viewer || !has(given.hides, owner, viewer));
+      const closeStories = stories.filter((owner) => owner === viewer || has(given.closeFriends, owner, viewer));
       hidden += PEOPLE - seen.length;
+      unlike += stories.length - closeStories.length;
 
-      const expected = { known, listed, seen, open };
+      const expected = { known, listed, seen, open, stories, closeStories };
+      const byAudience = await storiesFor(idOf(viewer));
       const bySql = {
         known: await idsWhere(mayBeKnownTo(idOf(viewer))),
         listed: await idsWhere(mayBeListedFor(idOf(viewer))),
         seen: await idsWhere(mayBeSeenBy(idOf(viewer))),
         open: await idsWhere(mayBeSeenBy(null)),
+        stories: byAudience.everyone,
+        closeStories: byAudience.close_friends,
       };
       for (const [name, indexes] of Object.entries(expected)) {
         const told = bySql[name as keyof typeof bySql];
@@ -138,4 +163,5 @@ t.test("the rule, told in three ways", async (t) => {
     { numRuns: 150 },
   );
   t.ok(hidden > 100, "much was hidden");
+  t.ok(unlike > 50, "close friends made a difference");
 });

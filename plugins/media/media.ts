@@ -188,10 +188,15 @@ export async function removeMedia(
  */
 export async function retireMedia(
   tx: Tx,
-  { enqueue }: Pick<Context, "enqueue">,
+  { enqueueAll }: Pick<Context, "enqueueAll">,
   ids: readonly (string | null)[],
 ): Promise<void> {
-  for (const id of ids) if (id !== null) await enqueue(tx, "media.remove", { medium_id: id });
+  const media = ids.flatMap((id) => id ?? []);
+  await enqueueAll(
+    tx,
+    "media.remove",
+    media.map((medium_id) => ({ medium_id })),
+  );
 }
 
 /** Of one look; what is left is seen a minute later. */

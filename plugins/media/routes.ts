@@ -52,8 +52,7 @@ export async function mediaRoutes(app: App, context: Context): Promise<void> {
       if (fresh({ "if-none-match": request.headers["if-none-match"] }, { etag })) return reply.code(304).send(null);
 
       const key = renditionKey(medium, name, found.version);
-      const { bytes, is_public, seconds_left } = found;
-      const object = { key, bytes, etag, content_type: "image/webp", is_public, seconds_left };
+      const object = { ...found, key, etag, content_type: "image/webp" };
       if (!(await deliver(request, reply, context, object))) throw mediumNotFound({});
       return reply;
     },

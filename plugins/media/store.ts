@@ -277,6 +277,8 @@ export interface DeliveredRendition {
   is_public: boolean;
   /** Seconds until nobody may have it any more, by the database's clock; null for what stays. */
   seconds_left: number | null;
+  /** When that was so, by the same clock. */
+  asked_at: Date;
 }
 
 /**
@@ -304,6 +306,7 @@ export async function renditionFor(
       sql<number | null>`CASE media.purpose WHEN 'story' THEN (
         SELECT CASE WHEN expires_at > now() THEN extract(epoch FROM expires_at - now())::float END
         FROM stories WHERE medium_id = media.id) END`.as("seconds_left"),
+      sql<Date>`now()`.as("asked_at"),
     ])
     .where("renditions.medium_id", "=", mediumId)
     .where("renditions.name", "=", name)

@@ -20,3 +20,5 @@ export const storyNotPublished = defineError(
   409,
   "Your story is not published yet. Try again when it is.",
 );
+export const reactionInvalid = defineError("REACTION_INVALID", 422, "A reaction is one emoji.");
+export const cannotReactToOwn = defineError("CANNOT_REACT_TO_OWN", 422, "You cannot react to a story of your own.");

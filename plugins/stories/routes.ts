@@ -128,6 +128,7 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
 function durationOf(text: string | undefined): number | null {
   if (text === undefined || text.trim() === "") return null;
   const seconds = Number(text);
-  if (Number.isInteger(seconds) && seconds >= DURATION.minimum && seconds <= DURATION.maximum) return seconds;
+  // Number() alone would take 0x5 and 1e1 too.
+  if (/^\d+$/.test(text.trim()) && seconds >= DURATION.minimum && seconds <= DURATION.maximum) return seconds;
   throw invalidRequest({ reason: `duration must be a number of seconds, ${DURATION.minimum} to ${DURATION.maximum}` });
 }

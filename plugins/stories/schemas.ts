@@ -23,6 +23,7 @@ export const Story = Type.Object({
   ),
   audience: AudienceName,
   seen: Type.Boolean({ description: "whether the viewer has seen it; of one's own it is true" }),
+  my_reaction: Nullable(Type.String({ description: "the emoji with which the viewer reacted" })),
   view_count: Nullable(Type.Integer({ description: "how many others have seen it, for the author alone" })),
   kept: Nullable(
     Type.Boolean({
@@ -46,6 +47,7 @@ export function toStory(row: StoryRow, urls: MediaUrls): Story {
     duration: row.duration,
     audience: row.audience,
     seen: row.seen,
+    my_reaction: row.my_reaction,
     view_count: row.view_count,
     kept: row.kept,
     created_at: row.created_at.toISOString(),

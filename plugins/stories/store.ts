@@ -2,7 +2,7 @@ import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { UserRow } from "../accounts/index.ts";
 import { isStoryFor } from "../graph/index.ts";
-import type { Failure, ShownMedium } from "../media/index.ts";
+import type { Failure, MediumRow, ShownMedium } from "../media/index.ts";
 
 /** Of those who may see what the author shares: all, or those on the author's list of close friends. */
 export type Audience = "everyone" | "close_friends";
@@ -40,6 +40,8 @@ export interface StoryRow
   medium: ShownMedium;
   /** Whether the viewer has seen it. */
   seen: boolean;
+  /** The viewer's own. */
+  my_reaction: string | null;
   /** Null for others than its author. */
   view_count: number | null;
   /** Null as above, and before it is published. */
@@ -69,6 +71,7 @@ export function shownStory(viewerId: string): RawBuilder<unknown> {
       'width', media.width, 'height', media.height, 'thumbhash', media.thumbhash) AS medium,
     users.id = ${viewerId}::uuid OR EXISTS (
       SELECT FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS seen,
+    (SELECT reaction FROM story_views WHERE story_id = stories.id AND viewer_id = ${viewerId}::uuid) AS my_reaction,
     CASE WHEN users.id = ${viewerId}::uuid THEN stories.view_count END AS view_count,
     CASE WHEN users.id = ${viewerId}::uuid AND stories.status = 'published' THEN stories.kept END AS kept`;
 }
@@ -116,6 +119,29 @@ export async function lockStoryOfMedium(
     .selectFrom("stories")
     .select(["id", "user_id", "status"])
     .where("medium_id", "=", mediumId)
+    .forUpdate()
+    .executeTakeFirst();
+}
+
+/** Media that are processed, one way or the other, and whose stories do not show it; those uploaded first, `limit` at most. */
+export async function unsettledMedia(db: Db, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    SELECT media.id FROM stories JOIN media ON media.id = stories.medium_id
+    WHERE stories.status <> 'published' AND stories.status <> 'removed'
+      AND (media.state = 'ready' OR (media.state = 'failed' AND stories.status = 'processing'))
+    ORDER BY stories.created_at, stories.id LIMIT ${limit}`.execute(db);
+  return rows.map(({ id }) => id);
+}
+
+/** The medium, held against every other change until the transaction ends. */
+export async function lockMediumOfStory(
+  tx: Tx,
+  id: string,
+): Promise<Pick<MediumRow, "state" | "failure_code" | "failure_message"> | undefined> {
+  return tx
+    .selectFrom("media")
+    .select(["state", "failure_code", "failure_message"])
+    .where("id", "=", id)
     .forUpdate()
     .executeTakeFirst();
 }

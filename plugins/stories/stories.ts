@@ -1,4 +1,4 @@
-import { v7 as newId } from "uuid";
+import { validate as isUuid, v7 as newId } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { keepAnswer } from "../../src/http/idempotency.ts";
@@ -22,7 +22,7 @@ import {
 declare module "../../src/events.ts" {
   interface Events {
     "story.published": { story_id: string; author_id: string; published_at: Date; expires_at: Date };
-    /** A published one: nobody finds it any more, before its time. */
+    /** A published one: nobody finds it any more, before its time. The author's account is locked. */
     "story.removed": { story_id: string; author_id: string };
   }
 }
@@ -62,14 +62,14 @@ export async function createStory(
 
 /** @throws 404 for a story that is not there, over, or not for the viewer. */
 export async function requireStory(db: Db, viewerId: string, id: string): Promise<StoryRow> {
-  const story = await findStory(db, viewerId, id);
+  const story = isUuid(id) ? await findStory(db, viewerId, id) : undefined;
   if (!story) throw storyNotFound({});
   return story;
 }
 
 /** @throws 404 as above, 403 for another's story. */
 export async function requireOwnStory(db: Db, viewerId: string, id: string) {
-  const own = await findOwn(db, viewerId, id);
+  const own = isUuid(id) ? await findOwn(db, viewerId, id) : undefined;
   if (own) return own;
   await requireStory(db, viewerId, id);
   throw notYourStory({});
@@ -89,7 +89,9 @@ export async function removeStory(
     if (!story) throw storyNotFound({});
     await markRemoved(tx, id);
     await context.enqueue(tx, "stories.remove", { story_id: id });
-    if (story.status === "published") await context.emit(tx, "story.removed", { story_id: id, author_id: viewerId });
+    if (story.status !== "published") return;
+    await lockAccounts(tx, [viewerId]);
+    await context.emit(tx, "story.removed", { story_id: id, author_id: viewerId });
   });
 }
 

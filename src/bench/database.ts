@@ -18,6 +18,8 @@ export interface BenchDatabase {
    * @returns the pages of 8 KiB that were asked for, found in memory or not.
    */
   buffersOf(query: (db: Db) => Promise<unknown>): Promise<number>;
+  /** So many connections, as a server has them, until this is closed. */
+  connect(max: number): Db;
   close(): Promise<void>;
 }
 
@@ -39,6 +41,7 @@ export async function openBenchDatabase(dataDir: string): Promise<BenchDatabase>
   const embedded = await openEmbeddedPostgres({ dataDir, role: "command", log: pino({ level: "silent" }) });
   const client = new pg.Client({ ...embedded.connection, application_name: "tintype bench" });
   const pool = new pg.Pool({ ...embedded.connection, max: 1 });
+  const opened: Db[] = [];
   const statements: CompiledQuery[] = [];
   const log = (event: LogEvent): void => {
     statements.push(event.query);
@@ -76,7 +79,14 @@ export async function openBenchDatabase(dataDir: string): Promise<BenchDatabase>
         plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] + plan["Temp Read Blocks"] + plan["Temp Written Blocks"]
       );
     },
+    connect(max) {
+      const pool = new pg.Pool({ ...embedded.connection, max });
+      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+      opened.push(db);
+      return db;
+    },
     async close() {
+      for (const db of opened) await db.destroy();
       await client.end();
       await db.destroy();
       await embedded.close();

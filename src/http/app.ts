@@ -49,14 +49,14 @@ export async function buildApp(context: Context, features: readonly Feature[]): 
     await guard(root);
     for (const feature of features) await register(root, feature.rootPlugin, context);
   });
-  await registerOperations(app, context);
+  await registerOperations(app, context, features);
   return app;
 }
 
 /** The server of a process that serves nothing but its own health and metrics. */
-export async function buildOperationsApp(context: Context): Promise<App> {
+export async function buildOperationsApp(context: Context, features: readonly Feature[]): Promise<App> {
   const app = await createApp(context);
-  await registerOperations(app, context);
+  await registerOperations(app, context, features);
   return app;
 }
 

@@ -42,9 +42,13 @@ export type Enqueue = <Name extends JobName>(
   },
 ) => Promise<void>;
 
+/** The same for many of one kind, in one statement: 500 one by one are 500 round trips. The caller bounds how many. */
+export type EnqueueAll = <Name extends JobName>(tx: Tx, name: Name, data: readonly JobData[Name][]) => Promise<void>;
+
 export interface JobQueue {
   readonly boss: PgBoss;
   readonly enqueue: Enqueue;
+  readonly enqueueAll: EnqueueAll;
   /**
    * Starts taking jobs; the returned function stops: waits for what runs, and puts the rest back within `timeout` ms.
    * @param known also the jobs of features that are off: the clock enqueues those no more.
@@ -107,6 +111,15 @@ export async function openJobQueue(
     });
   };
 
+  const enqueueAll: EnqueueAll = async (tx, name, data) => {
+    if (data.length === 0) return;
+    await boss.insert(
+      name,
+      data.map((one) => ({ data: one })),
+      { db: fromKysely(tx) },
+    );
+  };
+
   const ending = new AbortController();
   const open: { close?(): Promise<void> }[] = [];
   const stop = async (timeout: number) => {
@@ -119,6 +132,7 @@ export async function openJobQueue(
   return {
     boss,
     enqueue,
+    enqueueAll,
     close: () => stop(0),
     async work(jobs, context, known = jobs) {
       for (const job of jobs) {

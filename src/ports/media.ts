@@ -50,6 +50,7 @@ export interface MediaStore {
   localFile(key: string): Promise<{ path: string; release(): Promise<void> } | null>;
   /**
    * Where the object can be fetched without this program, for so many seconds, by whoever has the address.
+   * @param options.from when these begin, in whole seconds: by a clock that all servers share, and not by that of this one.
    * @param options.reader who reaches the store: clients from outside, or a proxy beside us.
    * @param options.headers what the store answers with.
    * @returns null where the store has no addresses. Whether the object is there is not asked.
@@ -58,6 +59,7 @@ export interface MediaStore {
     key: string,
     options: {
       method: "GET" | "HEAD";
+      from: Date;
       seconds: number;
       reader: "client" | "proxy";
       headers: { "content-type": string; "cache-control": string };

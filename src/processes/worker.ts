@@ -10,7 +10,7 @@ export function worker(loaded: LoadedConfig, features: Features): Promise<number
     const { config, context, log, onStop } = running;
     let port: number | null = null;
     if (config.worker.port !== null) {
-      const app = await buildOperationsApp(context);
+      const app = await buildOperationsApp(context, features.features);
       onStop({ name: "close the listener", timeout: 1_000, run: () => app.close() });
       port = await listen(app, config.host, config.worker.port);
     }

@@ -1,4 +1,5 @@
 import { sql } from "kysely";
+import { hadEnded, type PgSnapshot } from "../db/snapshot.ts";
 import type { Db } from "../db/transaction.ts";
 import { defineScript } from "./scripts.ts";
 
@@ -21,6 +22,13 @@ export async function newGeneration(db: Db): Promise<string> {
   const { rows } = await sql<{ xid: number }>`SELECT pg_current_xact_id()::text::bigint AS xid`.execute(db);
   const after = rows[0]?.xid ?? 0;
   return `${after}:${running.rows.map(({ xid }) => widened(xid, after))}`;
+}
+
+/** The same question that KNOWS_ALL in scripts.ts asks. @param generation as above. */
+export function knowsGeneration(snapshot: PgSnapshot, generation: string): boolean {
+  const [, after, running] = /^(\d+):(.*)$/.exec(generation) ?? [];
+  if (after === undefined || running === undefined || snapshot.xmax <= Number(after)) return false;
+  return running === "" || running.split(",").every((xid) => hadEnded(snapshot, Number(xid)));
 }
 
 const WRAP = 2 ** 32;

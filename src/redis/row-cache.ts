@@ -1,30 +1,10 @@
 import { LRUCache } from "lru-cache";
 import type { Context } from "../context.ts";
-import { parsePgSnapshot } from "../db/snapshot.ts";
 import type { Db, Tx } from "../db/transaction.ts";
 import type { NoticeTopic } from "../notices.ts";
 import { endEpochOfOthers } from "./epoch.ts";
-import { type RedisStore, RedisUnavailableError } from "./redis.ts";
-import { defineScript, KNOWS_ALL, pgSnapshotArgs } from "./scripts.ts";
-
-/**
- * KEYS value, last change, generation; ARGV snapshot, value, seconds to live. Keeps a value unless a transaction changes, or
- * changed, the row that the value does not know of. @returns 0 if there is no generation.
- */
-const PUT = defineScript(`${KNOWS_ALL}
-if not knows_all(KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3]) then return redis.call('EXISTS', KEYS[3]) end
-redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[5])
-return 1`);
-
-const DROP = defineScript(`
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])`);
-
-/**
- * Seconds that it is remembered which transaction changed a row: longer than any of them lasts, and than it takes to put
- * into Redis what was read of Postgres before.
- */
-export const CHANGES_KEPT = 600;
+import { KeptValues } from "./kept-values.ts";
+import { RedisUnavailableError } from "./redis.ts";
 
 /** Rows as Postgres has them, beside what the statement saw. */
 export interface Loaded<Row> {
@@ -61,12 +41,14 @@ interface Read {
 export class RowCache<Row, Hot extends object> {
   readonly #context: Pick<Context, "redis" | "notices" | "bulkhead">;
   readonly #options: RowCacheOptions<Row, Hot>;
+  readonly #kept: KeptValues | null;
   readonly #local: LRUCache<string, Hot>;
   readonly #reads = new Set<Read>();
 
   constructor(context: Pick<Context, "redis" | "notices" | "bulkhead">, options: RowCacheOptions<Row, Hot>) {
     this.#context = context;
     this.#options = options;
+    this.#kept = context.redis && new KeptValues(context.redis, options.name);
     this.#local = new LRUCache({ max: options.most });
     context.notices.on(options.topic, (id) => this.forget(id));
     context.notices.onGap(() => {
@@ -104,7 +86,7 @@ export class RowCache<Row, Hot extends object> {
   async drop(tx: Tx, id: string): Promise<void> {
     const { redis, notices } = this.#context;
     if (redis === null) await endEpochOfOthers(tx, notices);
-    else await redis.invalidate(tx, (xid) => redis.run(DROP, this.#keys(redis, id), [xid, CHANGES_KEPT]));
+    else await redis.invalidate(tx, async (xid) => this.#kept?.drop(id, xid));
     // Also without Redis: others that have one keep the row in their processes.
     await notices.tell(tx, this.#options.topic, id);
   }
@@ -123,17 +105,10 @@ export class RowCache<Row, Hot extends object> {
 
   /** The epoch is null while Redis does not answer: then it is not asked to keep anything either. */
   async #fromRedis(ids: readonly string[]): Promise<{ epoch: string | null; rows: [string, Row][] }> {
-    const { redis } = this.#context;
-    if (redis === null) return { epoch: null, rows: [] };
+    if (this.#kept === null) return { epoch: null, rows: [] };
     try {
-      const epoch = redis.epoch();
-      const head = `${epoch} `;
-      const values = await redis.get(ids.map((id) => this.#keys(redis, id)[0]));
-      const rows = ids.flatMap((id, index): [string, Row][] => {
-        const value = values[index]?.toString();
-        return value?.startsWith(head) ? [[id, JSON.parse(value.slice(head.length))]] : [];
-      });
-      return { epoch, rows };
+      const { epoch, values } = await this.#kept.get(ids);
+      return { epoch, rows: [...values].map(([id, value]): [string, Row] => [id, JSON.parse(value)]) };
     } catch (error) {
       if (error instanceof RedisUnavailableError) return { epoch: null, rows: [] };
       throw error;
@@ -142,29 +117,15 @@ export class RowCache<Row, Hot extends object> {
 
   async #fromPostgres(ids: readonly string[], epoch: string | null): Promise<Iterable<[string, Row]>> {
     if (ids.length === 0) return [];
-    const { redis, bulkhead } = this.#context;
     const { load, ttl } = this.#options;
-    const { rows, snapshot } = await bulkhead.run((db) => load(db, ids));
-    const kept = [...rows].map(([id, row]): [string, string] => [id, JSON.stringify(row)]);
-    if (redis && epoch !== null) {
-      const seen = pgSnapshotArgs(parsePgSnapshot(snapshot));
-      await Promise.all(
-        kept.map(async ([id, json]) => {
-          const keys = [...this.#keys(redis, id), redis.generationKey(id)];
-          const kept = await redis.run(PUT, keys, [...seen, `${epoch} ${json}`, ttl]);
-          // Nobody waits for it: who reads next finds it there.
-          if (kept === 0) redis.beginGenerations().catch(() => undefined);
-        }),
-      ).catch((error: unknown) => {
+    const { rows, snapshot } = await this.#context.bulkhead.run((db) => load(db, ids));
+    const texts = [...rows].map(([id, row]): [string, string] => [id, JSON.stringify(row)]);
+    if (epoch !== null) {
+      const keeping = { epoch, snapshot, ttl: ttl * 1_000 };
+      await Promise.all(texts.map(([id, json]) => this.#kept?.put(id, json, keeping))).catch((error: unknown) => {
         if (!(error instanceof RedisUnavailableError)) throw error;
       });
     }
-    return kept.map(([id, json]) => [id, JSON.parse(json)]);
-  }
-
-  /** Of the value, and of what remembers its last change. */
-  #keys(redis: RedisStore, id: string): [string, string] {
-    const { name } = this.#options;
-    return [redis.key(name, id), redis.key(`${name}-changed`, id)];
+    return texts.map(([id, json]) => [id, JSON.parse(json)]);
   }
 }

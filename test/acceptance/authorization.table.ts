@@ -23,7 +23,8 @@ export type Privacy = "private" | "public";
  *
  * A cell is a status. 404 is the answer of what is not there, to the byte; another 404 has its code (`NOT_ASKED`, who is
  * known but does not ask). A dash: nobody can be that to this account. Comments are on the owner's own post, or elsewhere: on
- * that of a public account which has nothing to do with anybody. A hashtag is nobody's, and never missing.
+ * that of a public account which has nothing to do with anybody. A medium is a post's, or a story's: that is for those whom
+ * the story is for, whatever the account. A hashtag is nobody's, and never missing.
  */
 export const TABLE = `
                                                owner follower requested stranger blocked blocking suspended anonymous
@@ -96,12 +97,28 @@ POST   /comments/{id}/like#elsewhere  private  200   200      200       200     
                                       public   200   200      -         200      404     404      401       401
 DELETE /comments/{id}/like#elsewhere  private  200   200      200       200      404     404      401       401
                                       public   200   200      -         200      404     404      401       401
+GET    /users/{username}/stories      private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+POST   /me/close-friends/{username}   private  422   200      200       200      404     403      401       401
+                                      public   422   200      -         200      404     403      401       401
+DELETE /me/close-friends/{username}   private  422   200      200       200      404     200      401       401
+                                      public   422   200      -         200      404     200      401       401
+POST   /me/story-hides/{username}     private  422   200      200       200      404     200      401       401
+                                      public   422   200      -         200      404     200      401       401
+DELETE /me/story-hides/{username}     private  422   200      200       200      404     200      401       401
+                                      public   422   200      -         200      404     200      401       401
+GET    /stories/{id}                  private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+DELETE /stories/{id}                  private  204   403      404       404      404     404      401       401
+                                      public   204   403      -         403      404     404      401       401
 GET    /tags/{tag}/posts              private  200   200      200       200      200     200      401       401
                                       public   200   200      -         200      200     200      401       401
 DELETE /auth/sessions/{id}            private  204   404      404       404      404     404      401       401
                                       public   204   404      -         404      404     404      401       401
 GET    /media/{medium}/{file}         private  200   200      404       404      404     404      404       404
                                       public   200   200      -         200      200     200      200       200
+GET    /media/{medium}/{file}#story   private  200   200      404       404      404     404      404       404
+                                      public   200   200      -         200      404     404      404       404
 GET    /exports/{id}/{file}           private  200   404      404       404      404     404      404       404
                                       public   200   404      -         404      404     404      404       404
 `;

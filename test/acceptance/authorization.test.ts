@@ -7,6 +7,7 @@ import { ask as beginExport, settled } from "../support/exports.ts";
 import { picture } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { publish, startService } from "../support/service.ts";
+import { publishStory } from "../support/stories.ts";
 import { type Privacy, ROLES, type Role, readTable } from "./authorization.table.ts";
 
 const service = await startService(t);
@@ -47,6 +48,8 @@ interface Owner {
   /** The path of its export, whose last part nobody else knows. */
   exportPath: string;
   ticket: string;
+  /** Null where no story was asked for. */
+  story: { id: string; mediumId: string } | null;
 }
 
 /** What owners have, and nobody else. */
@@ -54,8 +57,10 @@ const COLLECTION = "collection";
 
 let owners = 0;
 
-/** A new account to which each guest is what their role says. */
-async function makeOwner(privacy: Privacy): Promise<Owner> {
+const isOfStories = (route: string) => route.includes("/stories/") || route.endsWith("#story");
+
+/** A new account to which each guest is what their role says, with what these routes are about. */
+async function makeOwner(privacy: Privacy, routes: readonly string[]): Promise<Owner> {
   const owner = await client.register(`owner${String(owners++).padStart(3, "0")}`);
   const post = await publish(owner, [photo]);
   await owner.request("POST", `/posts/${post.id}/save`, { json: { collection: COLLECTION } });
@@ -84,6 +89,7 @@ async function makeOwner(privacy: Privacy): Promise<Owner> {
     if (status !== 201) throw new Error(`comment: ${status}`);
     return String(body.id);
   };
+  const story = routes.some(isOfStories) ? await publishStory(owner, photo) : null;
   const { body: sessions } = await owner.request("GET", "/auth/sessions");
   const { url: exportUrl } = await settled(owner);
   const { body: read } = await owner.request("GET", `/posts/${post.id}`);
@@ -95,7 +101,9 @@ async function makeOwner(privacy: Privacy): Promise<Owner> {
     commentId: await comment(post.id),
     elsewhereId: await comment(hostPost.id),
     exportPath: new URL(exportUrl).pathname,
-    ticket: new URL(read.media[0].large_url).searchParams.get("t") ?? "",
+    // Of a public account's pictures those of stories have one.
+    ticket: new URL((story ?? read).media[0].large_url).searchParams.get("t") ?? "",
+    story: story && { id: story.id, mediumId: story.media[0].id },
   };
 }
 
@@ -110,15 +118,21 @@ const GUESS = `${randomBytes(32).toString("base64url")}.zip`;
 function pathOf(route: string, owner: Owner | null): string {
   if (route.includes("/exports/")) return owner?.exportPath ?? `/exports/${NOTHING}/${GUESS}`;
   const username = owner?.client.username ?? NOBODY;
-  const [path = "", elsewhere] = (route.split(" ")[1] ?? "").split("#");
-  const commentId = elsewhere ? owner?.elsewhereId : owner?.commentId;
-  const id = path.startsWith("/comments/") ? commentId : path.includes("/sessions/") ? owner?.sessionId : owner?.postId;
+  const [path = "", which] = (route.split(" ")[1] ?? "").split("#");
+  const ids: [part: string, id: string | undefined][] = [
+    ["/comments/", which === "elsewhere" ? owner?.elsewhereId : owner?.commentId],
+    ["/sessions/", owner?.sessionId],
+    ["/stories/", owner?.story?.id],
+    ["/", owner?.postId],
+  ];
+  const id = ids.find(([part]) => path.includes(part))?.[1];
+  const mediumId = which === "story" ? owner?.story?.mediumId : owner?.mediumId;
   return path
     .replace("{tag}", "sunset")
     .replace("{username}", username)
     .replace("{id}", id ?? NOTHING)
     .replace("{name}", owner === null ? "no-such-collection" : COLLECTION)
-    .replace("{medium}", owner?.mediumId ?? NOTHING)
+    .replace("{medium}", mediumId ?? NOTHING)
     .replace("{file}", "large.webp");
 }
 
@@ -154,6 +168,8 @@ function comparable(answer: Answer, owner: Owner | null): string {
     owner?.commentId,
     owner?.elsewhereId,
     owner?.mediumId,
+    owner?.story?.id,
+    owner?.story?.mediumId,
     NOTHING,
     requestId,
   ];
@@ -176,10 +192,10 @@ t.test("the table holds every route that takes an id", async (t) => {
 
 for (const privacy of ["private", "public"] as const) {
   t.test(`what is a ${privacy} account's`, async (t) => {
-    const shared = await makeOwner(privacy);
+    const shared = await makeOwner(privacy, [...table.keys()]);
     for (const [route, rows] of table) {
       // What a route changes must not be seen by the next.
-      const owner = route.startsWith("GET ") ? shared : await makeOwner(privacy);
+      const owner = route.startsWith("GET ") ? shared : await makeOwner(privacy, [route]);
       // The owner comes last: it alone can take away what the others ask for.
       for (const role of [...ROLES].reverse()) {
         const cell = rows[privacy][role];
@@ -205,7 +221,7 @@ for (const privacy of ["private", "public"] as const) {
 t.test("who is suspended or being deleted is there for nobody", async (t) => {
   for (const state of ["suspended", "deleting"]) {
     for (const privacy of ["private", "public"] as const) {
-      const owner = await makeOwner(privacy);
+      const owner = await makeOwner(privacy, [...table.keys()]);
       await sql.query("UPDATE users SET state = $1 WHERE username = $2", [state, owner.client.username]);
       for (const route of [...table.keys()].filter((route) => !route.includes("{tag}"))) {
         for (const role of ["follower", "requested", "stranger", "blocked", "blocking"] as const) {

@@ -1,4 +1,5 @@
 import { chmod } from "node:fs/promises";
+import pg from "pg";
 import t, { type Test } from "tap";
 import { s3Environment } from "../support/bucket.ts";
 import { createClient, type Json, type SignedIn } from "../support/client.ts";
@@ -7,6 +8,7 @@ import { picture } from "../support/pictures.ts";
 import { run, startServer, temporaryFolder } from "../support/server.ts";
 import { publish, type Service, startService } from "../support/service.ts";
 import { nginxService, s3Service } from "../support/services.ts";
+import { publishStory } from "../support/stories.ts";
 
 t.jobs = 3;
 
@@ -78,6 +80,69 @@ t.test("redirected to the S3 store, by an address that is good for a minute", as
   t.equal((await get(shyUrl.replace(/\?.*/, ""))).status, 404, "no ticket, no address");
   await viewer.request("DELETE", "/users/shy/follow");
   t.equal((await get(shyUrl)).status, 404, "who may not see it any more gets none");
+});
+
+t.test("an address in the store, and what is fetched there, is over before the story is", async (t) => {
+  const s3 = await s3Service(t);
+  if (!s3) return;
+  const { url } = await testDatabase(t);
+  const env = {
+    TINTYPE_DATABASE_URL: url,
+    TINTYPE_DATA_DIR: await temporaryFolder(t),
+    TINTYPE_WORKER_EMBEDDED: "true",
+    TINTYPE_DELIVERY_BY: "redirect",
+    ...s3Environment(s3),
+  };
+  t.equal((await run(["migrate"], env)).code, 0);
+  const server = await startServer(env);
+  t.teardown(() => server.stop());
+  // Its clock is as wrong as the store lets pass, and no address of it may be.
+  const ahead = await startServer({ ...env, TINTYPE_WORKER_EMBEDDED: "false" }, { ahead: 600_000 });
+  t.teardown(() => ahead.stop());
+  const sql = new pg.Pool({ connectionString: url, max: 1 });
+  t.teardown(() => sql.end());
+  const ana = await server.client.register("ana");
+  const story = await publishStory(ana, photo);
+  const picture = (at: { url: string }) => get(story.media[0].large_url.replace(server.url, at.url));
+  const maxAge = ({ headers }: Response) =>
+    Number(/^private, max-age=(\d+)$/.exec(headers.get("cache-control") ?? "")?.[1]);
+  const endIn = async (seconds: number): Promise<number> => {
+    const { rows } = await sql.query(
+      "UPDATE stories SET expires_at = clock_timestamp() + $1 * interval '1 s' RETURNING expires_at",
+      [seconds],
+    );
+    return rows[0].expires_at.getTime();
+  };
+  for (const [rest, longest] of [
+    [3_600, 60],
+    [90, 45],
+    [30, 15],
+  ] as const) {
+    const end = await endIn(rest);
+    for (const at of [server, ahead]) {
+      const redirect = await picture(at);
+      t.equal(redirect.status, 302);
+      const address = new URL(redirect.headers.get("location") ?? "");
+      const lives = Number(address.searchParams.get("X-Amz-Expires"));
+      const [, day = "", time = ""] = /^(\d{8})T(\d{6})Z$/.exec(address.searchParams.get("X-Amz-Date") ?? "") ?? [];
+      const begins = Date.parse(`${day.replace(/(..)(..)$/, "-$1-$2")}T${time.replace(/(..)(..)(..)/, "$1:$2:$3")}Z`);
+      const object = await get(address.href);
+      t.ok(await isWebp(object), `${rest} s before its end`);
+      t.ok(lives <= longest && maxAge(redirect) <= lives / 2, `good for ${lives} s`);
+      t.ok(begins + lives * 1_000 + maxAge(object) * 1_000 <= end, "also what was fetched with the last of it");
+    }
+  }
+  await endIn(3);
+  for (let over = false; !over; ) {
+    const answer = await picture(ahead);
+    over = answer.status === 404;
+    if (over) continue;
+    t.equal(answer.status, 200, "too short for an address");
+    t.ok(maxAge(answer) <= 3);
+    t.ok(await isWebp(answer));
+  }
+  const { rows } = await sql.query("SELECT expires_at <= clock_timestamp() AS over FROM stories");
+  t.ok(rows[0].over);
 });
 
 t.test("a CDN has the pictures of public accounts, and no others", async (t) => {

@@ -21,8 +21,8 @@ export interface Killing extends Service {
   sql: pg.Pool;
   photo: Buffer;
   startWorker(t: Test): Started;
-  /** Lets a worker come as far as the step, and kills it there. */
-  killAt(t: Test, step: Step): Promise<void>;
+  /** Lets a worker, or what `begin` starts, come as far as the step, and kills it there. */
+  killAt(t: Test, step: Step, begin?: (t: Test) => Started): Promise<void>;
   /** Makes the jobs of killed workers be taken at once: that one is missed after a while is tested elsewhere. */
   missed(): Promise<unknown>;
   /** Publishes so many posts of two pictures each. */
@@ -52,7 +52,7 @@ export async function startKilling(t: Test): Promise<Killing> {
   const idle = () =>
     waitFor(async () => {
       const { rowCount } = await sql.query(
-        "SELECT FROM pgboss.job WHERE (name LIKE 'media.%' OR name LIKE 'accounts.%') AND name NOT LIKE '%sweep%' AND state < 'completed'",
+        "SELECT FROM pgboss.job WHERE (name LIKE 'media.%' OR name LIKE 'accounts.%' OR name LIKE 'stories.%') AND name NOT LIKE '%sweep%' AND state < 'completed'",
       );
       return rowCount === 0;
     }, "all jobs to be done");
@@ -73,11 +73,11 @@ export async function startKilling(t: Test): Promise<Killing> {
     startWorker,
     missed,
     keys,
-    async killAt(t, { at, table, mode }) {
+    async killAt(t, { at, table, mode }, begin = startWorker) {
       const held = await brake(t, databaseUrl, table, mode);
-      const worker = startWorker(t);
-      await waitFor(() => held.waiting(), `a worker that waits ${at}`);
-      await worker.kill();
+      const victim = begin(t);
+      await waitFor(() => held.waiting(), `a process that waits ${at}`);
+      await victim.kill();
       await held.release();
       await missed();
       t.pass(`killed ${at}`);

@@ -144,13 +144,14 @@ export function openS3Store(config: S3Config): MediaStore {
       });
     },
 
-    async address(key, { method, seconds, reader, headers }) {
+    async address(key, { method, from, seconds, reader, headers }) {
       assertKey(key);
       const signer = reader === "client" ? outward.client : client;
-      return signer.presignedUrl(method, bucket, key, seconds, {
+      const answered = {
         "response-content-type": headers["content-type"],
         "response-cache-control": headers["cache-control"],
-      });
+      };
+      return signer.presignedUrl(method, bucket, key, seconds, answered, from);
     },
 
     async *list(folder) {

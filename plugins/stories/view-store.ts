@@ -1,0 +1,119 @@
+import { sql } from "kysely";
+import { type BoundedPage, boundedPage } from "../../src/db/bounded-page.ts";
+import { PG_SNAPSHOT } from "../../src/db/snapshot.ts";
+import type { Db, Tx } from "../../src/db/transaction.ts";
+import type { Position } from "../../src/http/paging.ts";
+import { USER_COLUMNS, type UserRow } from "../accounts/index.ts";
+import { isStoryFor, mayBeListedFor } from "../graph/index.ts";
+
+/** Who looks at which story. */
+export interface ViewPair {
+  story_id: string;
+  viewer_id: string;
+}
+
+/** A pair whose story is shown to the viewer; of others there is nothing to tell. */
+export interface RecordedView extends ViewPair {
+  expires_at: Date;
+  /** Of one's own story, which is seen and not counted. */
+  own: boolean;
+  /** The viewer had not seen it. */
+  new_view: boolean;
+  /** What the statement saw, and a moment after it began by the database's clock. */
+  snapshot: string;
+  read_at: Date;
+}
+
+/**
+ * Records the views of these pairs, each once, in one statement, which commits by itself where it is in no transaction.
+ * A view is there exactly if it is counted.
+ *
+ * Only stories with views that are new are held, in the order of their ids, and then the viewers, who may just be deleted:
+ * what only repeats waits for nobody and writes nothing. Who may see what is asked of the statement's snapshot. Whether a story was removed
+ * meanwhile is asked once more behind its lock, so that none gets views while it is taken apart.
+ */
+export async function recordViews(db: Db, pairs: readonly ViewPair[]): Promise<RecordedView[]> {
+  const stories = pairs.map(({ story_id }) => story_id);
+  const viewers = pairs.map(({ viewer_id }) => viewer_id);
+  const { rows } = await sql<RecordedView>`
+    WITH asked AS (
+      SELECT story_id, viewer_id FROM unnest(${stories}::uuid[], ${viewers}::uuid[]) AS asked (story_id, viewer_id)
+    ), shown AS MATERIALIZED (
+      SELECT stories.id AS story_id, asked.viewer_id, stories.expires_at, users.id = asked.viewer_id AS own,
+        users.id <> asked.viewer_id AND NOT EXISTS (
+          SELECT FROM story_views WHERE story_views.story_id = stories.id AND story_views.viewer_id = asked.viewer_id) AS unseen
+      FROM asked JOIN stories ON stories.id = asked.story_id JOIN users ON users.id = stories.user_id
+      WHERE stories.status = 'published' AND stories.expires_at > now() AND ${isStoryFor(sql<string>`asked.viewer_id`)}
+    ), held AS MATERIALIZED (
+      SELECT id FROM stories
+      WHERE id = ANY (ARRAY(SELECT story_id FROM shown WHERE unseen)) AND status = 'published' AND expires_at > now()
+      ORDER BY id FOR NO KEY UPDATE
+    ), viewers AS MATERIALIZED (
+      SELECT id FROM users
+      WHERE id = ANY (ARRAY(SELECT viewer_id FROM shown JOIN held ON held.id = shown.story_id WHERE unseen)) AND state = 'active'
+      ORDER BY id FOR KEY SHARE
+    ), allowed AS MATERIALIZED (
+      SELECT story_id, viewer_id FROM shown JOIN held ON held.id = story_id JOIN viewers ON viewers.id = viewer_id WHERE unseen
+    ), made AS (
+      INSERT INTO story_views (story_id, viewer_id) SELECT story_id, viewer_id FROM allowed
+      ON CONFLICT DO NOTHING RETURNING story_id, viewer_id
+    ), counted AS (
+      UPDATE stories SET view_count = view_count + new.views
+      FROM (SELECT story_id, count(*)::int AS views FROM made GROUP BY story_id) AS new WHERE stories.id = new.story_id
+    )
+    SELECT shown.story_id, shown.viewer_id, expires_at, own, made.viewer_id IS NOT NULL AS new_view,
+      ${PG_SNAPSHOT} AS snapshot, clock_timestamp() AS read_at
+    FROM shown LEFT JOIN allowed USING (story_id, viewer_id) LEFT JOIN made USING (story_id, viewer_id)
+    WHERE NOT unseen OR allowed.viewer_id IS NOT NULL`.execute(db);
+  return rows;
+}
+
+/** @param reaction one emoji, or null. @returns whether there is a view of them to react to. */
+export async function setReaction(
+  db: Db,
+  { story_id, viewer_id }: ViewPair,
+  reaction: string | null,
+): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    UPDATE story_views SET reaction = ${reaction}
+    WHERE story_id = ${story_id}::uuid AND viewer_id = ${viewer_id}::uuid`.execute(db);
+  return numAffectedRows === 1n;
+}
+
+export type StoryViewer = UserRow & { viewed_at: Date; reaction: string | null };
+
+/** One page of those who have seen a story, latest first, of those whom its author may be shown. */
+export function listViewers(
+  db: Db,
+  authorId: string,
+  { storyId, ...page }: { storyId: string; limit: number; after: Position | null },
+): Promise<BoundedPage<StoryViewer>> {
+  return boundedPage(
+    db,
+    {
+      from: sql`story_views WHERE story_id = ${storyId}::uuid`,
+      columns: sql`viewer_id, viewed_at`,
+      at: "viewed_at",
+      id: "viewer_id",
+      seen: sql`JOIN users ON users.id = entries.viewer_id WHERE ${mayBeListedFor(authorId)}`,
+      page: sql`${sql.join(USER_COLUMNS.map((name) => sql.ref(name)))}, entries.viewer_id, entries.viewed_at`,
+      shown: sql`page.*, (SELECT reaction FROM story_views
+        WHERE story_id = ${storyId}::uuid AND story_views.viewer_id = page.viewer_id) AS reaction`,
+    },
+    page,
+  );
+}
+
+/** Some of the stories of an author, or of several, that are not over, by id: those after `after`. */
+export async function activeStories(
+  tx: Tx,
+  authorIds: readonly string[],
+  { privateOnly, after, limit }: { privateOnly: boolean; after: string; limit: number },
+): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    SELECT stories.id FROM stories JOIN users ON users.id = stories.user_id
+    WHERE stories.user_id = ANY (${authorIds}::uuid[]) AND stories.status = 'published' AND stories.expires_at > now()
+      AND stories.id > ${after}::uuid ${privateOnly ? sql`AND users.is_private` : sql``}
+    ORDER BY stories.id LIMIT ${limit}`.execute(tx);
+  return rows.map(({ id }) => id);
+}

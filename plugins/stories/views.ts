@@ -1,0 +1,114 @@
+import { validate as isUuid } from "uuid";
+import type { Context } from "../../src/context.ts";
+import { coalesce } from "../../src/db/coalesce.ts";
+import { inTransaction } from "../../src/db/transaction.ts";
+import { keepAnswer, withAnswer } from "../../src/http/idempotency.ts";
+import { cannotReactToOwn, reactionInvalid, storyNotFound } from "./errors.ts";
+import { storyViews, storyViewsRepeated, storyViewsSpared } from "./metrics.ts";
+import { SeenStories } from "./seen.ts";
+import { requireStory } from "./stories.ts";
+import { type RecordedView, recordViews, setReaction } from "./view-store.ts";
+
+/** Views that are written in one transaction. */
+const BATCH = 500;
+
+/** Views of stories, and reactions, of one process. */
+export class Views {
+  readonly #context: Pick<Context, "db">;
+  readonly #seen: SeenStories;
+  readonly #batched: (pairs: readonly string[]) => Promise<Map<string, RecordedView>>;
+  /** Views that one of those who share the answer has been told of as new. */
+  readonly #told = new WeakSet<RecordedView>();
+
+  constructor(context: Pick<Context, "db" | "log" | "notices" | "redis">) {
+    this.#context = context;
+    this.#seen = new SeenStories(context);
+    // One commit for all who look meanwhile, and not one each: those of a story wait for each other, since all count in its row.
+    this.#batched = coalesce((pairs) => this.#record(pairs), { batch: BATCH });
+  }
+
+  /**
+   * Records that the viewer has seen the story. When this resolves it is committed.
+   * @returns whether it is new, which is told once. @throws 404 for a story that is not there, over, or not for the viewer.
+   */
+  async view(viewerId: string, storyId: string): Promise<{ new_view: boolean }> {
+    if (!isUuid(storyId)) throw storyNotFound({});
+    if (await this.#seen.has(viewerId, storyId)) {
+      storyViewsRepeated.inc();
+      storyViewsSpared.inc();
+      return { new_view: false };
+    }
+    const pair = { story_id: storyId, viewer_id: viewerId };
+    const answer = await withAnswer(this.#context.db, 200, async (db) => {
+      const view =
+        db === this.#context.db
+          ? (await this.#batched([keyOf(pair)])).get(keyOf(pair))
+          : (await recordViews(db, [pair]))[0];
+      if (!view) throw storyNotFound({});
+      return { new_view: this.#isNew(view) };
+    });
+    (answer.new_view ? storyViews : storyViewsRepeated).inc();
+    return answer;
+  }
+
+  /**
+   * Reacts to a story, in the place of what one's reaction was. Who had not seen it has now.
+   * @throws 404 as above, 422 for what is not one emoji, and for one's own story.
+   */
+  async react(viewerId: string, storyId: string, emoji: string): Promise<{ reaction: string }> {
+    if (!isUuid(storyId)) throw storyNotFound({});
+    const answer = { reaction: oneEmoji(emoji) };
+    const pair = { story_id: storyId, viewer_id: viewerId };
+    const isNew = await inTransaction(this.#context.db, async (tx) => {
+      const [view] = await recordViews(tx, [pair]);
+      if (!view) throw storyNotFound({});
+      if (view.own) throw cannotReactToOwn({});
+      if (!(await setReaction(tx, pair, answer.reaction))) throw storyNotFound({});
+      await keepAnswer(tx, 200, answer);
+      return view.new_view;
+    });
+    if (isNew) storyViews.inc();
+    return answer;
+  }
+
+  /** Takes one's reaction back; that one has seen the story stays. Idempotent. @throws 404 */
+  async unreact(viewerId: string, storyId: string): Promise<{ reaction: null }> {
+    await requireStory(this.#context.db, viewerId, storyId);
+    await setReaction(this.#context.db, { story_id: storyId, viewer_id: viewerId }, null);
+    return { reaction: null };
+  }
+
+  async #record(pairs: readonly string[]): Promise<Map<string, RecordedView>> {
+    const asked = this.#seen.ask();
+    const views = await recordViews(this.#context.db, pairs.map(pairOf));
+    void this.#seen.keep(asked, views);
+    return new Map(views.map((view) => [keyOf(view), view]));
+  }
+
+  #isNew(view: RecordedView): boolean {
+    if (!view.new_view || this.#told.has(view)) return false;
+    this.#told.add(view);
+    return true;
+  }
+}
+
+function keyOf({ story_id, viewer_id }: { story_id: string; viewer_id: string }): string {
+  return `${story_id} ${viewer_id}`;
+}
+
+function pairOf(key: string): { story_id: string; viewer_id: string } {
+  const [story_id = "", viewer_id = ""] = key.split(" ");
+  return { story_id, viewer_id };
+}
+
+/** U+FE0F, which asks for the picture of what is a sign as well: many keyboards leave it out. */
+const AS_PICTURE = "\uFE0F";
+/** One of those that Unicode recommends, sequences of several code points included: https://www.unicode.org/reports/tr51/ */
+const EMOJI = /^\p{RGI_Emoji}$/v;
+
+/** @throws 422 */
+function oneEmoji(text: string): string {
+  const found = [text, text + AS_PICTURE].find((one) => EMOJI.test(one));
+  if (found === undefined) throw reactionInvalid({});
+  return found;
+}
