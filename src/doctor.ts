@@ -10,13 +10,12 @@ import { migrationStatus } from "./db/migrator.ts";
 import type { Db } from "./db/transaction.ts";
 import { installMedia, openMediaStore } from "./deps.ts";
 import { DependencyError, ExitError, OperationError } from "./errors.ts";
-import type { Feature } from "./feature.ts";
+import type { Feature, Warning } from "./feature.ts";
 import { isBehindProxy } from "./http/proxies.ts";
 import { jobStatus } from "./jobs/admin.ts";
 import { openMailer } from "./mail.ts";
 import { examineRedis } from "./redis/inspect.ts";
 import { checkStaging } from "./staging.ts";
-import type { Warning } from "./warnings.ts";
 
 export interface Check {
   name: string;

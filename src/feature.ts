@@ -9,7 +9,13 @@ import type { Job } from "./jobs/job.ts";
 import type { KeptData } from "./kept-data.ts";
 import type { KnownObject } from "./ports/media.ts";
 import type { TakeoutEntry } from "./takeout.ts";
-import type { Warning } from "./warnings.ts";
+
+/** What an operator should know of though everything works. */
+export interface Warning {
+  /** One word that never changes, for alerts. */
+  code: string;
+  message: string;
+}
 
 /**
  * A feature: one folder of plugins/. Everything it adds to the program is named here, so that leaving it out of

@@ -1,14 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Context } from "./context.ts";
-import type { Feature } from "./feature.ts";
+import type { Feature, Warning } from "./feature.ts";
 import { seldom } from "./seldom.ts";
-
-/** What an operator should know of though everything works. */
-export interface Warning {
-  /** One word that never changes, for alerts. */
-  code: string;
-  message: string;
-}
 
 /** Features are asked at most once in this time, in milliseconds, however often somebody wants to know. */
 const INTERVAL = 5_000;

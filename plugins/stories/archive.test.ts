@@ -11,15 +11,20 @@ import { waitFor } from "../../test/support/server.ts";
 import { lockAccounts } from "../accounts/index.ts";
 import { changeStoryPreferences, storyPreferences } from "./archive.ts";
 import { listArchive } from "./archive-store.ts";
-import { cleanHeld } from "./cleanup.ts";
-import { takeDue } from "./cleanup-store.ts";
+import { cleanUp } from "./cleanup.ts";
 import { addToHighlight, createHighlight } from "./highlights.ts";
 import { removeStory, settleStory } from "./stories.ts";
 
 const { url } = await testDatabase(t);
 const [db, other] = [openDb(t, url), openDb(t, url)];
 const { config } = load({ env: { TINTYPE_STORIES_LIFETIME: "1h" } });
-const context = { config, db, emit: async () => undefined, enqueue: async () => undefined };
+const context = {
+  config,
+  db,
+  emit: async () => undefined,
+  enqueue: async () => undefined,
+  enqueueAll: async () => undefined,
+};
 const ROUNDS = 15;
 
 const ana = newId();
@@ -88,10 +93,7 @@ async function foundOrNot(work: Promise<unknown>): Promise<boolean> {
   }
 }
 
-const cleanUp = () =>
-  inTransaction(other, async (tx) =>
-    cleanHeld(tx, context, await takeDue(tx, "expired", { lifetime: 0, grace: 0 }, 100)),
-  );
+const cleanNow = () => cleanUp({ ...context, db: other }, { grace: 0, signal: new AbortController().signal });
 
 t.test("a story that is published while the setting changes is kept as the setting says", async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
@@ -134,14 +136,14 @@ t.test("a story that ends is kept by whoever came before its end, and else gone 
     await sql`UPDATE stories SET expires_at = clock_timestamp() + ${rest} * interval '2 milliseconds' WHERE id = ${story}`.execute(
       db,
     );
-    const [added] = await Promise.all([foundOrNot(addToHighlight(db, ana, highlight, story)), cleanUp(), cleanUp()]);
+    const [added] = await Promise.all([foundOrNot(addToHighlight(db, ana, highlight, story)), cleanNow(), cleanNow()]);
     outcomes.add(added);
     await sql`SELECT pg_sleep(0.01)`.execute(db);
     await changeStoryPreferences(db, ana, { keep_archive: true });
     await changeStoryPreferences(db, ana, { keep_archive: false });
     const archived = (await listArchive(db, ana, { limit: 100, after: null })).some(({ id }) => id === story);
     t.equal(archived, added, "what was over does not come back");
-    await cleanUp();
+    await cleanNow();
     const state = await stateOf(story);
     if (added) t.strictSame(state, { status: "published", kept: true, highlighted: true });
     else t.equal(state, undefined);

@@ -1,5 +1,5 @@
 import type { Context } from "../../src/context.ts";
-import type { Warning } from "../../src/warnings.ts";
+import type { Warning } from "../../src/feature.ts";
 import { countDue, dueMoments } from "./cleanup-store.ts";
 import { storiesOverdue } from "./metrics.ts";
 

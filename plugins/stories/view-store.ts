@@ -22,6 +22,8 @@ export interface RecordedView extends ViewPair {
   /** What the statement saw, and a moment after it began by the database's clock. */
   snapshot: string;
   read_at: Date;
+  /** The transaction that wrote it; null where nothing was written. */
+  xid: string | null;
 }
 
 /**
@@ -62,7 +64,8 @@ export async function recordViews(db: Db, pairs: readonly ViewPair[]): Promise<R
       FROM (SELECT story_id, count(*)::int AS views FROM made GROUP BY story_id) AS new WHERE stories.id = new.story_id
     )
     SELECT shown.story_id, shown.viewer_id, expires_at, own, made.viewer_id IS NOT NULL AS new_view,
-      ${PG_SNAPSHOT} AS snapshot, clock_timestamp() AS read_at
+      ${PG_SNAPSHOT} AS snapshot, clock_timestamp() AS read_at,
+      pg_current_xact_id_if_assigned()::text AS xid
     FROM shown LEFT JOIN allowed USING (story_id, viewer_id) LEFT JOIN made USING (story_id, viewer_id)
     WHERE NOT unseen OR allowed.viewer_id IS NOT NULL`.execute(db);
   return rows;

@@ -7,6 +7,7 @@ import { cannotReactToOwn, reactionInvalid, storyNotFound } from "./errors.ts";
 import { storyViews, storyViewsRepeated, storyViewsSpared } from "./metrics.ts";
 import { SeenStories } from "./seen.ts";
 import { requireStory } from "./stories.ts";
+import { markViewed } from "./tray-cache.ts";
 import { type RecordedView, recordViews, setReaction } from "./view-store.ts";
 
 /** Views that are written in one transaction. */
@@ -14,7 +15,7 @@ const BATCH = 500;
 
 /** Views of stories, and reactions, of one process. */
 export class Views {
-  readonly #context: Pick<Context, "db">;
+  readonly #context: Pick<Context, "db" | "log" | "redis">;
   readonly #seen: SeenStories;
   readonly #batched: (pairs: readonly string[]) => Promise<Map<string, RecordedView>>;
   /** Views that one of those who share the answer has been told of as new. */
@@ -39,14 +40,14 @@ export class Views {
       return { new_view: false };
     }
     const pair = { story_id: storyId, viewer_id: viewerId };
+    let view: RecordedView | undefined;
     const answer = await withAnswer(this.#context.db, 200, async (db) => {
-      const view =
-        db === this.#context.db
-          ? (await this.#batched([keyOf(pair)])).get(keyOf(pair))
-          : (await recordViews(db, [pair]))[0];
+      if (db === this.#context.db) view = (await this.#batched([keyOf(pair)])).get(keyOf(pair));
+      else [view] = await recordViews(db, [pair]);
       if (!view) throw storyNotFound({});
       return { new_view: this.#isNew(view) };
     });
+    if (answer.new_view) await this.#tellTray(view);
     (answer.new_view ? storyViews : storyViewsRepeated).inc();
     return answer;
   }
@@ -59,15 +60,18 @@ export class Views {
     if (!isUuid(storyId)) throw storyNotFound({});
     const answer = { reaction: oneEmoji(emoji) };
     const pair = { story_id: storyId, viewer_id: viewerId };
-    const isNew = await inTransaction(this.#context.db, async (tx) => {
+    const view = await inTransaction(this.#context.db, async (tx) => {
       const [view] = await recordViews(tx, [pair]);
       if (!view) throw storyNotFound({});
       if (view.own) throw cannotReactToOwn({});
       if (!(await setReaction(tx, pair, answer.reaction))) throw storyNotFound({});
       await keepAnswer(tx, 200, answer);
-      return view.new_view;
+      return view;
     });
-    if (isNew) storyViews.inc();
+    if (view.new_view) {
+      storyViews.inc();
+      await this.#tellTray(view);
+    }
     return answer;
   }
 
@@ -83,6 +87,11 @@ export class Views {
     const views = await recordViews(this.#context.db, pairs.map(pairOf));
     void this.#seen.keep(asked, views);
     return new Map(views.map((view) => [keyOf(view), view]));
+  }
+
+  /** After the commit, so that the viewer's next tray has it. */
+  async #tellTray(view: RecordedView | undefined): Promise<void> {
+    if (view?.xid) await markViewed(this.#context, [view.viewer_id], view.xid);
   }
 
   #isNew(view: RecordedView): boolean {

@@ -66,6 +66,31 @@ t.test("a job exists exactly if its transaction commits", async (t) => {
   t.same(handled, [2]);
 });
 
+t.test("many jobs at once are what each would be alone", async (t) => {
+  const handled: number[] = [];
+  const job = testJob({ name: "test.many", attempts: 3, handle: async ({ n }) => void handled.push(n) });
+  const { stop } = await startWorker(t, url, [job]);
+  await stop();
+  await t.rejects(
+    inTransaction(db, async (tx) => {
+      await client.enqueueAll(tx, "test.many", [{ n: 1 }, { n: 2 }]);
+      throw new Error("changed my mind");
+    }),
+    /changed my mind/,
+  );
+  await inTransaction(db, (tx) => client.enqueueAll(tx, "test.many", []));
+  t.same(await rowsOf("test.many"), []);
+  await inTransaction(db, async (tx) => {
+    await client.enqueue(tx, "test.many", { n: 3 });
+    await client.enqueueAll(tx, "test.many", [{ n: 3 }, { n: 3 }]);
+  });
+  const rows = await query(url, "SELECT to_jsonb(job) - 'id' AS row FROM pgboss.job WHERE name = 'test.many'");
+  t.equal(rows.length, 3);
+  t.equal(new Set(rows.map(({ row }) => JSON.stringify(row))).size, 1, "in all but their ids");
+  await startWorker(t, url, [job]);
+  await waitFor(async () => handled.length === 3, "all three");
+});
+
 t.test("a failing job is tried `attempts` times, further and further apart, and is then a dead letter", async (t) => {
   const seen: Seen[] = [];
   const job = testJob({

@@ -33,12 +33,10 @@ t.test("what is due goes, with its pictures, and nothing else", async (t) => {
   await age(sql, "24 hours 30 minutes", [young.id]);
 
   t.same(await cleanup("--dry-run"), { deleted_media: 2, deleted_records: 2, skipped: 0 });
-  t.same(await cleanup("--dry-run", "--limit", "1"), { deleted_media: 1, deleted_records: 1, skipped: 0 });
   t.equal((await storyIds()).length, 5);
   t.same(await cleanup("--limit", "1"), { deleted_media: 1, deleted_records: 1, skipped: 0 });
   t.same(await cleanup(), { deleted_media: 1, deleted_records: 1, skipped: 0 });
   t.same(await storyIds(), left);
-  t.same(await cleanup(), nothing, "again");
   for (const medium of [gone.medium, failed.medium]) {
     await waitFor(
       async () => !Object.keys(await objectsOf(dataDir)).some((key) => key.includes(medium)),
@@ -48,6 +46,7 @@ t.test("what is due goes, with its pictures, and nothing else", async (t) => {
   t.equal(Object.keys(await objectsOf(dataDir)).length, 3 * 5);
   t.equal((await tintype(["media", "verify", "--older-than", "0s", "--all-hashes"], env)).ok, true);
 
+  t.same(await cleanup("--dry-run"), nothing);
   const { code, stdout } = await run(["stories", "cleanup", "--grace", "0"], env);
   t.same([code, stdout], [0, "Removed 1 story and 1 picture.\n"], "of its grace nothing is left");
   t.same(
@@ -140,13 +139,18 @@ t.test("several at once share the work; one that is told to stop ends after its 
   await brakes.release();
   t.equal(await stopped.exited, 1, stopped.output());
   t.match(stopped.output(), '"message": "interrupted"');
-  t.match(await one(), { deleted_records: 500, deleted_media: 500 });
+  t.equal((await rows.query("SELECT FROM stories WHERE status = 'published'")).rowCount, 500);
 });
 
 t.test("wrong usage, and an outage", async (t) => {
-  for (const args of [["--grace", "soon"], ["--limit", "0"], ["now"]]) {
-    t.equal((await run(["stories", "cleanup", ...args], env)).code, 2, args.join(" "));
-  }
+  const wrong = await Promise.all([
+    run(["stories", "cleanup", "--grace", "soon"], env),
+    run(["stories", "cleanup", "--limit", "0"], env),
+  ]);
+  t.same(
+    wrong.map(({ code }) => code),
+    [2, 2],
+  );
   const nowhere = { ...env, TINTYPE_DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" };
   t.match(await tintype(["stories", "cleanup"], nowhere, 4), { error: { code: "DependencyError" } });
 });

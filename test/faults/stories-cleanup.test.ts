@@ -27,14 +27,16 @@ const REMOVAL: Step[] = [
   { at: "between the objects and the row", table: "renditions", mode: "SHARE" },
 ];
 
-/** Views of each of these stories by as many accounts, which nobody asked for their word. */
+/** Views of each of these stories, by accounts that are not there. They lie in the order of their index, whichever way they are read. */
 async function writeViews(sql: pg.Pool, ids: readonly string[], count: number): Promise<void> {
   const client = await sql.connect();
   try {
     await client.query("BEGIN; SET LOCAL session_replication_role = replica");
     await client.query(
       `INSERT INTO story_views (story_id, viewer_id)
-       SELECT id, gen_random_uuid() FROM unnest($1::uuid[]) AS id, generate_series(1, $2)`,
+       SELECT id, viewer_id FROM (
+         SELECT id, gen_random_uuid() AS viewer_id FROM unnest($1::uuid[]) AS id, generate_series(1, $2)) AS views
+       ORDER BY id, viewer_id`,
       [ids, count],
     );
     await client.query("UPDATE stories SET view_count = $2 WHERE id = ANY($1)", [ids, count]);

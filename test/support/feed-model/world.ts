@@ -14,6 +14,8 @@ export interface WorldOptions {
   workers: number;
   /** Further TINTYPE_* variables. */
   settings: Record<string, string>;
+  /** What the workers are told beside these, one after the other. */
+  workerSettings?: readonly Record<string, string>[];
   /** How many posts each of them has from the beginning. */
   postsEach: number;
 }
@@ -21,6 +23,9 @@ export interface WorldOptions {
 /** A service of several processes, and the people who use it. */
 export interface World {
   model: FeedModel;
+  /** What its processes are started with. */
+  env: Record<string, string>;
+  accounts: ReadonlyMap<string, SignedIn>;
   sql: pg.Pool;
   servers: readonly Server[];
   /** @returns null if that server was killed meanwhile: nobody knows what came of it. */
@@ -38,7 +43,7 @@ export interface World {
 
 export async function startWorld(
   t: { teardown(end: () => unknown): void },
-  { people, servers: count, workers: workerCount, settings, postsEach }: WorldOptions,
+  { people, servers: count, workers: workerCount, settings, workerSettings = [{}], postsEach }: WorldOptions,
 ): Promise<World> {
   const { url } = await testDatabase(t);
   const sql = new pg.Pool({ connectionString: url, max: 4 });
@@ -49,13 +54,14 @@ export async function startWorld(
     TINTYPE_WORKER_EMBEDDED: String(workerCount === 0),
     ...settings,
   };
-  const startWorker = () => start(["worker"], env);
+  const startWorker = (index: number) =>
+    start(["worker"], { ...env, ...workerSettings[index % workerSettings.length] });
   const servers: Server[] = [];
   const workers: Started[] = [];
   t.teardown(() => Promise.all([...servers, ...workers].map((one) => one.stop())));
   const first = await startServer(env);
   servers.push(first, ...(await Promise.all(Array.from({ length: count - 1 }, () => startServer(env)))));
-  workers.push(...Array.from({ length: workerCount }, startWorker));
+  workers.push(...Array.from({ length: workerCount }, (_, index) => startWorker(index)));
   const dying = new Set<number>();
   const accounts = new Map<string, SignedIn>();
   for (const name of people) accounts.set(name, await first.client.register(name));
@@ -66,6 +72,8 @@ export async function startWorld(
 
   const world: World = {
     model,
+    env,
+    accounts,
     sql,
     servers,
     async ask(who, server, method, path, options) {
@@ -87,7 +95,7 @@ export async function startWorld(
     },
     async killWorker(index) {
       await workers[index]?.kill();
-      workers[index] = startWorker();
+      workers[index] = startWorker(index);
       // That one which was lost is found after a while is tested elsewhere.
       await world.repeatJobs();
     },
