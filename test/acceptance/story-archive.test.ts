@@ -2,8 +2,8 @@ import pg from "pg";
 import t from "tap";
 import type { Client, Json, SignedIn } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
-import { waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
+import { publishStory } from "../support/stories.ts";
 
 const { client, databaseUrl } = await startService(t);
 const sql = new pg.Pool({ connectionString: databaseUrl, max: 1 });
@@ -13,19 +13,7 @@ const [ana, bert, cleo] = await Promise.all(["ana", "bert", "cleo"].map((name) =
 if (!ana || !bert || !cleo) throw new Error("three people are needed");
 await ana.request("POST", "/me/close-friends/bert");
 
-/** Posts a story and waits until it is published. @returns it as its author reads it. */
-async function tell(by: SignedIn, audience = "everyone"): Promise<Json> {
-  const form = new FormData();
-  form.append("media", new Blob([Uint8Array.from(photo)]), "story.jpg");
-  form.append("audience", audience);
-  const { status, body } = await by.request("POST", "/stories", { form });
-  if (status !== 202) throw new Error(`POST /stories: ${status}`);
-  return waitFor(async () => {
-    const { body: story } = await by.request("GET", `/stories/${body.story_id}`);
-    return story.status === "published" && story;
-  }, "the story to be published");
-}
-
+const tell = (by: SignedIn, audience = "everyone") => publishStory(by, photo, { audience });
 /** As if a day had passed. */
 const end = () => sql.query("UPDATE stories SET expires_at = now()");
 const get = async (by: Client, path: string) => (await by.request("GET", path)).body;
