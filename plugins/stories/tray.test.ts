@@ -304,7 +304,7 @@ t.test("what must show at once does, whatever was kept, on another server", asyn
 t.test("who reads while a change is under way keeps nothing of before, also when Redis is emptied then", async (t) => {
   const author = await account();
   const viewer = await following(author);
-  const keep = await publish(author);
+  await publish(author);
   for (const emptied of [false, true]) {
     const story = await publish(author);
     await waitFor(async () => (await warm(viewer)).length === 1, "the story to show");
@@ -328,7 +328,6 @@ t.test("who reads while a change is under way keeps nothing of before, also when
     await follow(viewer, author);
     t.strictSame(await trayOf(viewer), [[author, true, 1]]);
   }
-  t.ok(keep);
 });
 
 t.test("two stories of one author are deleted one after the other", async (t) => {
@@ -336,14 +335,10 @@ t.test("two stories of one author are deleted one after the other", async (t) =>
   const viewer = await following(author);
   const stories = [await publish(author), await publish(author)];
   await warm(viewer);
-  let reading = true;
-  const readers = (async () => {
-    while (reading) await other.trays.of(viewer);
-  })();
-  await Promise.all(stories.map((story) => removeStory(context, author, story)));
+  const removing = Promise.all(stories.map((story) => removeStory(context, author, story)));
+  for (let reads = 0; reads < 20; reads++) await other.trays.of(viewer);
+  await removing;
   t.strictSame(await trayOf(viewer), []);
-  reading = false;
-  await readers;
 });
 
 t.test("a story is over by the database's clock, whatever this process' clock says", async (t) => {
