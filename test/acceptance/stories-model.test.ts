@@ -10,10 +10,10 @@ const EXPLORATION: Exploration = {
   keepers: ["dan"],
   servers: 1,
   workers: 0,
-  settings: { TINTYPE_STORIES_LIFETIME: "6s" },
-  shortest: 6_000,
+  settings: { TINTYPE_STORIES_LIFETIME: "8s" },
+  shortest: 8_000,
   runs: 1,
-  roundsEach: 40,
+  roundsEach: 30,
   disturbances: [],
   lag: 0,
   objects: async ({ env }) => Object.keys(await objectsOf(env.TINTYPE_DATA_DIR ?? "")),
@@ -23,7 +23,7 @@ const EXPLORATION: Exploration = {
 t.test("stories from Postgres alone are what a model in memory says", async (t) => {
   const { stories, news, repeats } = await exploreStories(t, EXPLORATION);
   t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 5, `${news} new views`);
+  t.ok(news > 3, `${news} new views`);
   t.ok(repeats > 5, `${repeats} that were not`);
 });
 
@@ -42,5 +42,5 @@ t.test("so are they with Redis, whatever becomes of what it has", async (t) => {
     lag: 4_000,
   });
   t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 5, `${news} new views`);
+  t.ok(news > 3, `${news} new views`);
 });

@@ -146,12 +146,15 @@ class Explorer {
     return { span: { from, to: this.#now() + SLACK }, value };
   }
 
-  /** The story that a step is about: one of the latest. */
+  /** The story that a step is about: one of the latest that are not over, or of the others, which are fewer. */
   #chosen(step: PersonStep): ModelStory | undefined {
     if (!("index" in step)) return undefined;
-    const isOwn = (story: ModelStory) => story.author === step.who;
-    const wanted = step.step === "delete" ? (story: ModelStory) => isOwn(story) === step.own : () => true;
-    const latest = [...this.#model.stories.values()].filter(wanted).slice(-12);
+    const isWanted = ({ author }: ModelStory) => step.step !== "delete" || (author === step.who) === step.own;
+    const now = { from: this.#now(), to: this.#now() };
+    const stories = [...this.#model.stories.values()].filter(isWanted);
+    const on = stories.filter((story) => this.#model.isOn(story, now) !== "no");
+    const others = stories.filter((story) => !on.includes(story));
+    const latest = [...others.slice(-2), ...on.slice(-8)];
     return latest[step.index % latest.length];
   }
 

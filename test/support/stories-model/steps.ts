@@ -61,7 +61,7 @@ export function rounds(
     { weight: 6, arbitrary: between },
     { weight: 1, arbitrary: privacy },
     {
-      weight: 4,
+      weight: 6,
       arbitrary: fc.record({
         who,
         server,
@@ -70,7 +70,7 @@ export function rounds(
       }),
     },
     {
-      weight: 9,
+      weight: 16,
       arbitrary: fc.record({
         who,
         step: fc.constant("view" as const),
