@@ -112,6 +112,13 @@ export function listViewers(
   );
 }
 
+/** Whether anybody has a story that is not over. */
+export async function anyActive(db: Db): Promise<boolean> {
+  const { rows } = await sql<{ any: boolean }>`
+    SELECT EXISTS (SELECT FROM stories WHERE status = 'published' AND expires_at > now()) AS any`.execute(db);
+  return rows[0]?.any === true;
+}
+
 /** Some of the stories of an author, or of several, that are not over, by id: those after `after`. */
 export async function activeStories(
   tx: Tx,
