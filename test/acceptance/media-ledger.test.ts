@@ -8,7 +8,6 @@ import type { Json } from "../support/client.ts";
 import { picture, truncated } from "../support/pictures.ts";
 import { run, waitFor } from "../support/server.ts";
 import { processed, publish, startService } from "../support/service.ts";
-import { publishStory } from "../support/stories.ts";
 
 const { client, dataDir, databaseUrl, env } = await startService(t);
 const sql = new pg.Pool({ connectionString: databaseUrl, max: 3 });
@@ -310,29 +309,4 @@ t.test("wrong usage, and an outage", async (t) => {
   ]);
   await rm(join(dataDir, "media", "tintype-store.txt"));
   t.match(await verify(4), { error: { code: "DependencyError" } });
-});
-
-t.test("a story's picture is known as one", async (t) => {
-  const { id, media } = await publishStory(ana, photo);
-  const [{ id: medium }] = media;
-  t.match((await tintype(["media", "list", "--limit", "1"], env)).media, [{ id: medium, kind: "story", story_id: id }]);
-  t.match(await tintype(["media", "show", medium], env), { kind: "story", post_id: null, story_id: id });
-  const usage = await tintype(["media", "usage", "--by", "kind"], env);
-  t.match(
-    usage.by_kind.find(({ kind }: Json) => kind === "story"),
-    { state: "ready", media: 1, renditions: 4 },
-  );
-  t.match(await verify(0, "--older-than", "0s"), { ok: true });
-  t.match(await tintype(["media", "reprocess", "--kind", "story"], env), { enqueued: 1 });
-  await waitFor(async () => {
-    const { rows } = await sql.query("SELECT width, height FROM renditions WHERE medium_id = $1 AND version <> ''", [
-      medium,
-    ]);
-    return rows.length === 4;
-  }, "new renditions");
-  t.strictSame((await ana.request("GET", `/stories/${id}`)).body.media[0].width, media[0].width, "in its own shape");
-  const used = async () => (await ana.request("GET", "/me/usage")).body.used_bytes;
-  const before = await used();
-  await ana.request("DELETE", `/stories/${id}`);
-  t.equal(await used(), before - photo.length, "and counts in the quota while it is there");
 });
