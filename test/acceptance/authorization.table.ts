@@ -111,6 +111,28 @@ GET    /stories/{id}                  private  200   200      404       404     
                                       public   200   200      -         200      404     404      401       401
 DELETE /stories/{id}                  private  204   403      404       404      404     404      401       401
                                       public   204   403      -         403      404     404      401       401
+POST   /stories/{id}/view             private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+GET    /stories/{id}/viewers          private  200   403      404       404      404     404      401       401
+                                      public   200   403      -         403      404     404      401       401
+POST   /stories/{id}/reaction         private  422   200      404       404      404     404      401       401
+                                      public   422   200      -         200      404     404      401       401
+DELETE /stories/{id}/reaction         private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+GET    /users/{username}/highlights   private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+GET    /highlights/{id}/stories       private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
+PATCH  /me/highlights/{id}            private  200   404      404       404      404     404      401       401
+                                      public   200   404      -         404      404     404      401       401
+DELETE /me/highlights/{id}            private  204   404      404       404      404     404      401       401
+                                      public   204   404      -         404      404     404      401       401
+POST   /me/highlights/{id}/stories/{story_id}
+                                      private  200   404      404       404      404     404      401       401
+                                      public   200   404      -         404      404     404      401       401
+DELETE /me/highlights/{id}/stories/{story_id}
+                                      private  200   404      404       404      404     404      401       401
+                                      public   200   404      -         404      404     404      401       401
 GET    /tags/{tag}/posts              private  200   200      200       200      200     200      401       401
                                       public   200   200      -         200      200     200      401       401
 DELETE /auth/sessions/{id}            private  204   404      404       404      404     404      401       401

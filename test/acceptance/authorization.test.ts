@@ -48,8 +48,8 @@ interface Owner {
   /** The path of its export, whose last part nobody else knows. */
   exportPath: string;
   ticket: string;
-  /** Null where no story was asked for. */
-  story: { id: string; mediumId: string } | null;
+  /** Null where no story was asked for. It is in the highlight. */
+  story: { id: string; mediumId: string; highlightId: string } | null;
 }
 
 /** What owners have, and nobody else. */
@@ -57,7 +57,7 @@ const COLLECTION = "collection";
 
 let owners = 0;
 
-const isOfStories = (route: string) => route.includes("/stories/") || route.endsWith("#story");
+const isOfStories = (route: string) => /\/stories\/|\/highlights|#story/.test(route);
 
 /** A new account to which each guest is what their role says, with what these routes are about. */
 async function makeOwner(privacy: Privacy, routes: readonly string[]): Promise<Owner> {
@@ -90,6 +90,8 @@ async function makeOwner(privacy: Privacy, routes: readonly string[]): Promise<O
     return String(body.id);
   };
   const story = routes.some(isOfStories) ? await publishStory(owner, photo) : null;
+  const highlights = story && { title: "best", story_ids: [story.id] };
+  const highlight = highlights && (await owner.request("POST", "/me/highlights", { json: highlights })).body;
   const { body: sessions } = await owner.request("GET", "/auth/sessions");
   const { url: exportUrl } = await settled(owner);
   const { body: read } = await owner.request("GET", `/posts/${post.id}`);
@@ -103,7 +105,7 @@ async function makeOwner(privacy: Privacy, routes: readonly string[]): Promise<O
     exportPath: new URL(exportUrl).pathname,
     // Of a public account's pictures those of stories have one.
     ticket: new URL((story ?? read).media[0].large_url).searchParams.get("t") ?? "",
-    story: story && { id: story.id, mediumId: story.media[0].id },
+    story: story && { id: story.id, mediumId: story.media[0].id, highlightId: highlight.id },
   };
 }
 
@@ -122,6 +124,7 @@ function pathOf(route: string, owner: Owner | null): string {
   const ids: [part: string, id: string | undefined][] = [
     ["/comments/", which === "elsewhere" ? owner?.elsewhereId : owner?.commentId],
     ["/sessions/", owner?.sessionId],
+    ["/highlights/", owner?.story?.highlightId],
     ["/stories/", owner?.story?.id],
     ["/", owner?.postId],
   ];
@@ -131,6 +134,7 @@ function pathOf(route: string, owner: Owner | null): string {
     .replace("{tag}", "sunset")
     .replace("{username}", username)
     .replace("{id}", id ?? NOTHING)
+    .replace("{story_id}", owner?.story?.id ?? NOTHING)
     .replace("{name}", owner === null ? "no-such-collection" : COLLECTION)
     .replace("{medium}", mediumId ?? NOTHING)
     .replace("{file}", "large.webp");
@@ -139,6 +143,8 @@ function pathOf(route: string, owner: Owner | null): string {
 /** What a route is sent. */
 function bodyOf(route: string): object | null {
   if (route === "PATCH /me/collections/{name}") return { name: "changed" };
+  if (route === "PATCH /me/highlights/{id}") return { title: "changed" };
+  if (route === "POST /stories/{id}/reaction") return { emoji: "👏" };
   if (route.startsWith("PATCH ")) return { caption: "changed" };
   return route === "POST /posts/{id}/comments" ? { text: "a comment" } : null;
 }
@@ -170,6 +176,7 @@ function comparable(answer: Answer, owner: Owner | null): string {
     owner?.mediumId,
     owner?.story?.id,
     owner?.story?.mediumId,
+    owner?.story?.highlightId,
     NOTHING,
     requestId,
   ];
