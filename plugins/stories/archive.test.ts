@@ -2,12 +2,12 @@
 import { sql } from "kysely";
 import pg from "pg";
 import t from "tap";
-import { v7 as newId } from "uuid";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { load } from "../../test/support/product/config.ts";
 import { openDb } from "../../test/support/product/database.ts";
+import { newAccount, uploadStory } from "../../test/support/product/stories.ts";
 import { waitFor } from "../../test/support/server.ts";
 import { lockAccounts } from "../accounts/index.ts";
 import { changeStoryPreferences, storyPreferences } from "./archive.ts";
@@ -28,30 +28,13 @@ const context = {
 };
 const ROUNDS = 15;
 
-const ana = newId();
-await db
-  .insertInto("users")
-  .values({ id: ana, username: "ana", email: "ana@example.org", password_hash: "" })
-  .execute();
+const ana = await newAccount(db);
 
-/** An uploaded story that is not published yet. */
-async function upload(): Promise<{ id: string; medium_id: string }> {
-  const [id, medium_id] = [newId(), newId()];
-  await sql`
-    INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256)
-    VALUES (${medium_id}, ${ana}, 'story', 'processing', 'image/jpeg', 1, '')`.execute(db);
-  await db
-    .insertInto("stories")
-    .values({ id, user_id: ana, medium_id, audience: "everyone", duration: null, status: "processing" })
-    .execute();
-  return { id, medium_id };
-}
-
-const settle = (medium_id: string) => inTransaction(other, (tx) => settleStory(tx, context, medium_id, null));
+const settle = (medium: string) => inTransaction(other, (tx) => settleStory(tx, context, medium, null));
 
 async function published(): Promise<string> {
-  const { id, medium_id } = await upload();
-  await settle(medium_id);
+  const { id, medium } = await uploadStory(db, ana, "everyone");
+  await settle(medium);
   return id;
 }
 
@@ -101,10 +84,10 @@ const cleanNow = () => cleanUp({ ...context, db: other }, { grace: 0, signal: ne
 t.test("a story that is published while the setting changes is kept as the setting says", async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const keep_archive = round % 2 === 0;
-    const story = await upload();
+    const story = await uploadStory(db, ana, "everyone");
     const release = round < 4 ? await holdAccount() : null;
-    const first = round % 4 < 2 ? settle(story.medium_id) : changeStoryPreferences(db, ana, { keep_archive });
-    const second = round % 4 < 2 ? changeStoryPreferences(db, ana, { keep_archive }) : settle(story.medium_id);
+    const first = round % 4 < 2 ? settle(story.medium) : changeStoryPreferences(db, ana, { keep_archive });
+    const second = round % 4 < 2 ? changeStoryPreferences(db, ana, { keep_archive }) : settle(story.medium);
     await release?.(2);
     await Promise.all([first, second]);
     t.strictSame(await storyPreferences(db, ana), { keep_archive });

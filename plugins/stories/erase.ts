@@ -1,5 +1,6 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
+import { lockAccounts } from "../accounts/index.ts";
 import { takeApart } from "./cleanup.ts";
 import {
   deletePreferences,
@@ -39,9 +40,9 @@ async function eraseOwn({ db, emit }: EraseContext, userId: string, signal: Abor
         tx,
         held.map(({ id }) => id),
       );
-      for (const { id, status } of held) {
-        if (status === "published") await emit(tx, "story.removed", { story_id: id, author_id: userId });
-      }
+      const published = held.filter(({ status }) => status === "published");
+      if (published.length > 0) await lockAccounts(tx, [userId]);
+      for (const { id } of published) await emit(tx, "story.removed", { story_id: id, author_id: userId });
       return true;
     });
   }
