@@ -34,7 +34,7 @@ async function server(redis: typeof service | null) {
       return context.bulkhead.run(work);
     },
   };
-  return { context, counted, trays: new Trays({ redis: context.redis, log: context.log, bulkhead }) };
+  return { context, counted, trays: new Trays({ ...context, bulkhead }) };
 }
 const one = await server(service);
 const other = await server(service);
