@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
-import { type StoryRow, shownStory } from "./store.ts";
+import { type PublishedRow, shownStory } from "./store.ts";
 
 declare module "../../src/db/schema.ts" {
   interface Schema {
@@ -53,9 +53,6 @@ export async function setCurrentKept(tx: Tx, userId: string, kept: boolean): Pro
       AND expires_at > now() AND expires_at > clock_timestamp()
       AND NOT highlighted`.execute(tx);
 }
-
-/** A story that was published. */
-export type PublishedRow = StoryRow & { published_at: Date };
 
 /** One page of an author's own stories that are kept and over, the latest published first. */
 export async function listArchive(

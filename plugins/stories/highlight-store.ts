@@ -2,8 +2,7 @@ import { type Generated, type RawBuilder, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
 import type { Position } from "../../src/http/paging.ts";
 import { isStoryFor } from "../graph/index.ts";
-import type { PublishedRow } from "./archive-store.ts";
-import { shownStory } from "./store.ts";
+import { type PublishedRow, shownStory } from "./store.ts";
 
 export interface HighlightsTable {
   id: string;

@@ -3,9 +3,9 @@ import { Type } from "typebox";
 import { Value } from "typebox/value";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
-import { invalidRequest } from "../../src/http/errors.ts";
+import { invalidRequest, invalidValue } from "../../src/http/errors.ts";
 import { IdParams } from "../../src/http/ids.ts";
-import { pageOf } from "../../src/http/paging.ts";
+import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { blankToNull } from "../../src/text.ts";
 import { UserParams } from "../accounts/index.ts";
@@ -23,6 +23,12 @@ const StoryForm = Type.Object({
   alt_text: Type.Optional(Type.String({ maxLength: ALT_TEXT_LENGTH })),
   audience: Type.Optional(AudienceName),
   duration: Type.Optional(Type.Integer(DURATION)),
+});
+
+/** By default as many as there can be, so that who asks for one page has all that people post in a day. */
+const StoriesQuery = Type.Object({
+  ...PageQuery.properties,
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 100 })),
 });
 
 export async function storyRoutes(app: App, context: Context): Promise<void> {
@@ -53,8 +59,7 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
       const upload = await receiveUpload(request, context, rules);
       try {
         const audience = upload.fields.get("audience")?.[0] ?? "everyone";
-        if (!Value.Check(AudienceName, audience))
-          throw invalidRequest({ reason: "audience must be everyone or close_friends" });
+        if (!Value.Check(AudienceName, audience)) throw wrongValue("audience", "must be everyone or close_friends");
         const duration = durationOf(upload.fields.get("duration")?.[0]);
         const answer = await createStory(context, viewerOf(request).id, {
           pictures: upload.pictures,
@@ -73,19 +78,27 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
     "/users/:username/stories",
     {
       schema: {
-        summary: "An author's stories that are not over, all on one page, the oldest first",
+        summary: "An author's stories that are not over, the oldest first",
         description: "Those that are for the viewer; one's own are all, but only such as are published.",
         tags,
         params: UserParams,
+        querystring: StoriesQuery,
         response: { 200: pageOf(Story) },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const viewer = viewerOf(request);
       const author = await requireSeen(db, viewer.id, request.params.username);
-      const rows = await listStories(db, viewer.id, author.id);
+      const { limit, after } = pageRequest(request.query);
+      const rows = await listStories(db, viewer.id, { authorId: author.id, limit: limit + 1, after });
       const urls = await mediaUrls(context, viewer.id);
-      return { items: rows.map((row) => toStory(row, urls)), next_cursor: null };
+      return sendPage(request, reply, {
+        rows,
+        limit,
+        publicUrl: config.public_url,
+        position: (row) => ({ at: row.published_at, id: row.id }),
+        item: (row) => toStory(row, urls),
+      });
     },
   );
 
@@ -124,11 +137,17 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
   );
 }
 
-/** @throws 400 */
+/** @throws 400 for what is no whole number, 422 for one that is too small or too large. */
 function durationOf(text: string | undefined): number | null {
   if (text === undefined || text.trim() === "") return null;
-  const seconds = Number(text);
   // Number() alone would take 0x5 and 1e1 too.
-  if (/^\d+$/.test(text.trim()) && seconds >= DURATION.minimum && seconds <= DURATION.maximum) return seconds;
-  throw invalidRequest({ reason: `duration must be a number of seconds, ${DURATION.minimum} to ${DURATION.maximum}` });
+  if (!/^-?\d+$/.test(text.trim())) throw invalidRequest({ reason: "duration must be a whole number of seconds" });
+  const seconds = Number(text);
+  if (seconds >= DURATION.minimum && seconds <= DURATION.maximum) return seconds;
+  throw wrongValue("duration", `must be ${DURATION.minimum} to ${DURATION.maximum} seconds`);
+}
+
+/** A field of the form whose value breaks a rule, as of a JSON body. */
+function wrongValue(field: string, message: string): Error {
+  return invalidValue({ reason: `${field} ${message}` }, { details: { fields: [{ field, message }] } });
 }

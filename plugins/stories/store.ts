@@ -1,5 +1,6 @@
 import { type Generated, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db, Tx } from "../../src/db/transaction.ts";
+import type { Position } from "../../src/http/paging.ts";
 import type { UserRow } from "../accounts/index.ts";
 import { isStoryFor } from "../graph/index.ts";
 import type { Failure, MediumRow, ShownMedium } from "../media/index.ts";
@@ -50,6 +51,9 @@ export interface StoryRow
   kept: boolean | null;
 }
 
+/** A story that was published. */
+export type PublishedRow = StoryRow & { published_at: Date };
+
 /** What its author's routes need of a story. */
 export type OwnStory = Pick<StoryRow, "id" | "status"> & { medium_id: string; view_count: number };
 
@@ -89,17 +93,19 @@ export async function findStory(db: Db, viewerId: string, id: string): Promise<S
   return rows[0];
 }
 
-/** Stories of one author that are listed at once; more than anybody posts in a day. */
-export const MOST_LISTED = 100;
-
-/** An author's stories that are for the viewer and not over, in the order in which they are to be seen: the oldest first. */
-export async function listStories(db: Db, viewerId: string, authorId: string): Promise<StoryRow[]> {
-  const { rows } = await sql<StoryRow>`
+/** One page of an author's stories that are for the viewer and not over, in the order in which they are to be seen: the oldest first. */
+export async function listStories(
+  db: Db,
+  viewerId: string,
+  { authorId, limit, after }: { authorId: string; limit: number; after: Position | null },
+): Promise<PublishedRow[]> {
+  const { rows } = await sql<PublishedRow>`
     SELECT ${shownStory(viewerId)}
     FROM stories JOIN users ON users.id = stories.user_id JOIN media ON media.id = stories.medium_id
     WHERE stories.user_id = ${authorId}::uuid AND stories.status = 'published' AND stories.expires_at > now()
       AND ${isStoryFor(viewerId)}
-    ORDER BY stories.published_at, stories.id LIMIT ${MOST_LISTED}`.execute(db);
+      ${after ? sql`AND (stories.published_at, stories.id) > (${after.at}, ${after.id}::uuid)` : sql``}
+    ORDER BY stories.published_at, stories.id LIMIT ${limit}`.execute(db);
   return rows;
 }
 

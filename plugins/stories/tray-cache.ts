@@ -84,7 +84,9 @@ export async function markGone(tx: Tx, { redis, notices }: CacheContext, authorI
 
 /**
  * For after the commit of a transaction by which these viewers have seen stories: their trays show it from now on. Where Redis
- * does not answer, within a second. @param xid the transaction's.
+ * does not answer, within a second. That is also so where two of a viewer's views end at once and the mark of the earlier one
+ * comes last: a tray that knows of that one alone lies in Redis for no longer, and tells nothing that one may not see.
+ * @param xid the transaction's.
  */
 export async function markViewed(
   { redis, log }: Pick<Context, "redis" | "log">,

@@ -4,9 +4,8 @@ import { viewerOf } from "../../src/http/auth.ts";
 import type { App } from "../../src/http/types.ts";
 import { toUser, User } from "../accounts/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
-import { MOST_LISTED } from "./store.ts";
 import { Trays } from "./tray.ts";
-import { MOST_AUTHORS } from "./tray-store.ts";
+import { MOST_AUTHORS, MOST_COUNTED } from "./tray-store.ts";
 
 const TrayItem = Type.Object({
   user: User,
@@ -14,7 +13,7 @@ const TrayItem = Type.Object({
   has_unseen: Type.Boolean({
     description: "whether there is one that the viewer has not seen; of one's own it is false",
   }),
-  count: Type.Integer({ description: `stories that are for the viewer and not over; ${MOST_LISTED} at most` }),
+  count: Type.Integer({ description: `stories that are for the viewer and not over; ${MOST_COUNTED} at most` }),
 });
 
 export async function trayRoutes(app: App, context: Context): Promise<void> {

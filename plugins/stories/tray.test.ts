@@ -2,29 +2,23 @@ import { sql } from "kysely";
 import t from "tap";
 import type { Context } from "../../src/context.ts";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
+import { createNotices } from "../../src/notices.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openContext } from "../../test/support/product/context.ts";
-import {
-  betweenTwo,
-  newAccount,
-  publishStory,
-  seeStory,
-  startFollow,
-  uploadStory,
-} from "../../test/support/product/stories.ts";
+import { betweenTwo, newAccount, publishStory, seeStory, startFollow } from "../../test/support/product/stories.ts";
 import { waitFor } from "../../test/support/server.ts";
 import { redisService } from "../../test/support/services.ts";
 import { lockAccounts } from "../accounts/index.ts";
 import { removeStory } from "./stories.ts";
 import { Trays } from "./tray.ts";
-import { MOST_AUTHORS, readTray, type TrayEntry } from "./tray-store.ts";
+import type { TrayEntry } from "./tray-store.ts";
 
 const service = await redisService(t, { own: true });
 if (!service) process.exit();
 const database = await testDatabase(t);
 
-/** One server: its trays, and how often they were read from Postgres. */
-async function server(redis: typeof service | null) {
+/** One server: its trays, and how often they were read from Postgres. @param options.deaf its notices do not come. */
+async function server(redis: typeof service | null, { deaf = false } = {}) {
   const context = await openContext(t, database.url, redis ?? null);
   const counted = { reads: 0 };
   const bulkhead: Context["bulkhead"] = {
@@ -34,7 +28,8 @@ async function server(redis: typeof service | null) {
       return context.bulkhead.run(work);
     },
   };
-  return { context, counted, trays: new Trays({ redis: context.redis, log: context.log, bulkhead }) };
+  const notices = deaf ? createNotices().notices : context.notices;
+  return { context, counted, trays: new Trays({ ...context, bulkhead, notices }) };
 }
 const one = await server(service);
 const other = await server(service);
@@ -59,12 +54,6 @@ async function following(...authors: string[]): Promise<string> {
   return viewer;
 }
 
-/** Moves the time of a story, by which it may also be over. @param age seconds. */
-async function ageBy(story: string, age: number): Promise<void> {
-  await sql`UPDATE stories SET published_at = published_at - ${age} * interval '1 second',
-    expires_at = expires_at - ${age} * interval '1 second' WHERE id = ${story}`.execute(db);
-}
-
 const told = (entries: readonly TrayEntry[]) =>
   entries.map(({ user, has_unseen, count }) => [user.id, has_unseen, count]);
 const trayOf = async (viewer: string, { trays } = other) => told(await trays.of(viewer));
@@ -78,69 +67,6 @@ async function warm(viewer: string): Promise<unknown[]> {
     return other.counted.reads === before && tray;
   }, "the tray to be kept");
 }
-
-t.test("oneself, then unseen, then the latest, each with its stories for the viewer", async (t) => {
-  const [early, late, seen, muted, hiding, gone, over, stranger, waiting, friend, closed] = (await Promise.all(
-    Array.from({ length: 11 }, () => account()),
-  )) as [string, string, string, string, string, string, string, string, string, string, string];
-  const locked = await account({ is_private: true });
-  const viewer = await following(early, late, seen, muted, hiding, gone, over, waiting, friend, closed, locked);
-  const stories: string[] = [];
-  for (const author of [seen, early, early, late, muted, hiding, gone, over, stranger, locked]) {
-    stories.push(await publish(author));
-  }
-  stories.push(await publish(friend, "close_friends"), await publish(friend), await publish(closed, "close_friends"));
-  await uploadStory(db, waiting, "everyone");
-  t.strictSame(await readTray(db, stranger).then(({ entries }) => told(entries)), [[stranger, false, 1]]);
-  for (const [index, story] of stories.entries()) await ageBy(story, 1_000 - index);
-  await ageBy(stories[7] ?? "", 86_400);
-  await ageBy(stories[0] ?? "", -500);
-  await sql`INSERT INTO story_views (story_id, viewer_id) VALUES (${stories[0]}, ${viewer}), (${stories[1]}, ${viewer})`.execute(
-    db,
-  );
-  await sql`INSERT INTO mutes (muter_id, muted_id) VALUES (${viewer}, ${muted})`.execute(db);
-  await sql`INSERT INTO story_hides (owner_id, hidden_id) VALUES (${hiding}, ${viewer})`.execute(db);
-  await sql`INSERT INTO close_friends (owner_id, friend_id) VALUES (${friend}, ${viewer})`.execute(db);
-  await sql`UPDATE users SET state = 'suspended' WHERE id = ${gone}`.execute(db);
-  const wanted = [
-    [friend, true, 2],
-    [locked, true, 1],
-    [late, true, 1],
-    [early, true, 2],
-    [seen, false, 1],
-  ];
-  const { entries, over_in } = await readTray(db, viewer);
-  t.strictSame(told(entries), wanted);
-  const { rows } = await sql<{ at: Date }>`SELECT published_at AS at FROM stories WHERE id = ${stories[11]}`.execute(
-    db,
-  );
-  t.equal(Date.parse(entries[0]?.latest_story_at ?? ""), rows[0]?.at.getTime());
-  t.ok(over_in !== null && over_in < 86_400_000);
-  const mine = await publish(viewer, "close_friends");
-  await ageBy(mine, 2_000);
-  t.strictSame(await readTray(db, viewer).then((read) => told(read.entries)), [[viewer, false, 1], ...wanted]);
-});
-
-t.test("between equals the higher id, and no more than so many", async (t) => {
-  const viewer = await account();
-  await sql`WITH authors AS (
-      INSERT INTO users (id, username, email, password_hash)
-      SELECT id, 'many' || n, 'm' || n || '@example.org', '' FROM (
-        SELECT uuidv7() AS id, n FROM generate_series(1, ${MOST_AUTHORS + 1}) AS n) AS made RETURNING id
-    ), follow AS (
-      INSERT INTO follows (follower_id, following_id) SELECT ${viewer}::uuid, id FROM authors
-    ), media AS (
-      INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256, width, height, thumbhash)
-      SELECT uuidv7(), id, 'story', 'ready', 'image/jpeg', 1, '', 1, 1, '' FROM authors RETURNING id, owner_id
-    ) INSERT INTO stories (id, user_id, medium_id, audience, status, published_at, expires_at)
-      SELECT id, owner_id, id, 'everyone', 'published', now(), now() + interval '1 day' FROM media`.execute(db);
-  await publish(viewer);
-  const { entries } = await readTray(db, viewer);
-  const ids = entries.map(({ user }) => user.id);
-  t.equal(ids.length, MOST_AUTHORS);
-  t.equal(ids[0], viewer);
-  t.strictSame(ids.slice(1), ids.slice(1).sort().reverse());
-});
 
 t.test("many requests of one viewer ask Postgres once, and it is kept for a second at most", async (t) => {
   const viewer = await following(await account());
@@ -397,4 +323,16 @@ t.test("a server without Redis is heard by those who have one", async () => {
   await waitFor(async () => (await warm(viewer)).length === 1, "the story to show");
   await removeStory(bare.context, author, story);
   await waitFor(async () => (await trayOf(viewer)).length === 0, "the others to know");
+});
+
+t.test("a server whose notices do not come shows no tray of Redis", async (t) => {
+  const deaf = await server(service, { deaf: true });
+  const author = await account();
+  await publish(author);
+  const viewer = await following(author);
+  for (const reads of [1, 2, 3]) {
+    await warm(viewer);
+    t.strictSame(await trayOf(viewer, deaf), [[author, true, 1]]);
+    t.equal(deaf.counted.reads, reads);
+  }
 });

@@ -4,7 +4,7 @@ import { isReplyError, RedisUnavailableError } from "../../src/redis/redis.ts";
 import { TrayCache } from "./tray-cache.ts";
 import { readTray, type TrayEntry } from "./tray-store.ts";
 
-type TrayContext = Pick<Context, "bulkhead" | "redis" | "log">;
+type TrayContext = Pick<Context, "bulkhead" | "redis" | "log" | "notices">;
 
 /** One viewer's requests that are under way. */
 interface Asking {
@@ -42,7 +42,8 @@ export class Trays {
   }
 
   async #read(viewerId: string): Promise<TrayEntry[]> {
-    const kept = await this.#withRedis((cache) => cache.get(viewerId));
+    // Who does not hear of a change that Redis was not told of may not show what lies there.
+    const kept = this.#context.notices.live ? await this.#withRedis((cache) => cache.get(viewerId)) : null;
     if (kept?.entries) return kept.entries;
     const asked = performance.now();
     const tray = await this.#context.bulkhead.run((db) => readTray(db, viewerId));

@@ -2,9 +2,11 @@ import pg from "pg";
 import sharp from "sharp";
 import t from "tap";
 import type { Answer, Json } from "../support/client.ts";
+import { walk } from "../support/pages.ts";
 import { picture, svg, truncated, wrongCorners } from "../support/pictures.ts";
 import { startService } from "../support/service.ts";
 import { postStory, processedStory, publishStory, storyForm } from "../support/stories.ts";
+import { age, writeExpired } from "../support/stories-cleanup.ts";
 
 const { client, databaseUrl } = await startService(t, {
   TINTYPE_LIMITS_ENABLED: "true",
@@ -68,6 +70,7 @@ t.test("a picture becomes a story, which is there for a day", async (t) => {
     ...story,
     seen: false,
     view_count: null,
+    kept: null,
     media: (await ben.request("GET", path)).body.media,
   });
 
@@ -127,12 +130,12 @@ t.test("what is no story is refused, and nothing is kept of it", async (t) => {
     ...["friends", "Everyone", ""].map((audience): [string, FormData, string] => [
       `for ${audience}`,
       storyForm(photo, { audience }),
-      "400 INVALID_REQUEST",
+      "422 INVALID_VALUE",
     ]),
     ...["0", "61", "-1", "1.5", "seven", "1e1x", "0x5", "5s"].map((duration): [string, FormData, string] => [
       `for ${duration} seconds`,
       storyForm(photo, { duration }),
-      "400 INVALID_REQUEST",
+      /^-?\d+$/.test(duration) ? "422 INVALID_VALUE" : "400 INVALID_REQUEST",
     ]),
   ];
   for (const [what, form, answer] of refused) {
@@ -241,6 +244,32 @@ t.test("an author's stories, the oldest first, as those see them whom they are f
   await eva.request("POST", "/users/friend/block");
   t.strictSame(await seenBy(friend), [], "by whom one is blocked");
 });
+
+t.test(
+  "all of an author's stories are listed, however many, by pages of a hundred where nothing else is asked for",
+  async (t) => {
+    const gil = await client.register("gil");
+    // Some published at once: the id decides then.
+    for (const count of [70, 5, 60]) await writeExpired(sql, gil, count);
+    const { rows } = await sql.query<{ id: string }>(
+      "SELECT id FROM stories WHERE user_id = $1 ORDER BY published_at, id",
+      [gil.id],
+    );
+    const all = rows.map(({ id }) => id);
+    await age(sql, "-2 hours", all);
+    const first = await ben.request("GET", "/users/gil/stories");
+    t.strictSame(idsOf(first), all.slice(0, 100));
+    const rest = await ben.request("GET", `/users/gil/stories?cursor=${first.body.next_cursor}`);
+    t.strictSame(idsOf(rest), all.slice(100));
+    t.equal(rest.body.next_cursor, null);
+    const walked = await walk(ben, "/users/gil/stories", 7);
+    t.strictSame(
+      walked.map(({ id }) => id),
+      all,
+    );
+    t.equal(codeOf(await ben.request("GET", "/users/gil/stories?limit=101")), "400 INVALID_REQUEST");
+  },
+);
 
 t.test("what is not there looks the same, whatever the id", async (t) => {
   const story = await publishStory(ana, photo);

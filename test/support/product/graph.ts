@@ -21,3 +21,13 @@ export const block = byIds(graph.block);
 export const addCloseFriend = byIds(graph.addCloseFriend);
 export const removeCloseFriend = byIds(graph.removeCloseFriend);
 export const hideStories = byIds(graph.hideStories);
+
+/** What the graph's routes call, by the table of the relation that it makes, or ends, between the viewer and a username. */
+export const relating = {
+  follows: { make: graph.follow, end: graph.unfollow },
+  mutes: { make: graph.mute, end: graph.unmute },
+  blocks: { make: graph.block, end: graph.unblock },
+  close_friends: { make: graph.addCloseFriend, end: graph.removeCloseFriend },
+  story_hides: { make: graph.hideStories, end: graph.showStories },
+};
+export type Relation = keyof typeof relating;
