@@ -21,7 +21,11 @@ const EXPLORATION: Exploration = {
 };
 
 t.test("stories from Postgres alone are what a model in memory says", async (t) => {
-  const { stories, news, repeats } = await exploreStories(t, EXPLORATION);
+  const { stories, news, repeats } = await exploreStories(t, {
+    ...EXPLORATION,
+    settings: { TINTYPE_STORIES_LIFETIME: "3s" },
+    shortest: 3_000,
+  });
   t.ok(stories > 5, `${stories} stories`);
   t.ok(news > 3, `${news} new views`);
   t.ok(repeats > 5, `${repeats} that were not`);
