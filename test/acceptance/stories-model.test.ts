@@ -13,7 +13,7 @@ const EXPLORATION: Exploration = {
   settings: { TINTYPE_STORIES_LIFETIME: "8s" },
   shortest: 8_000,
   runs: 1,
-  roundsEach: 30,
+  roundsEach: 40,
   disturbances: [],
   lag: 0,
   objects: async ({ env }) => Object.keys(await objectsOf(env.TINTYPE_DATA_DIR ?? "")),
@@ -23,11 +23,11 @@ const EXPLORATION: Exploration = {
 t.test("stories from Postgres alone are what a model in memory says", async (t) => {
   const { stories, news, repeats } = await exploreStories(t, {
     ...EXPLORATION,
-    settings: { TINTYPE_STORIES_LIFETIME: "3s" },
-    shortest: 3_000,
+    settings: { TINTYPE_STORIES_LIFETIME: "5s" },
+    shortest: 5_000,
   });
   t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 3, `${news} new views`);
+  t.ok(news > 1, `${news} new views`);
   t.ok(repeats > 5, `${repeats} that were not`);
 });
 
@@ -46,5 +46,5 @@ t.test("so are they with Redis, whatever becomes of what it has", async (t) => {
     lag: 4_000,
   });
   t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 3, `${news} new views`);
+  t.ok(news > 1, `${news} new views`);
 });

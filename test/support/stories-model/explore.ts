@@ -7,7 +7,7 @@ import { CHANGES } from "../graph-model.ts";
 import { picture } from "../pictures.ts";
 import { start, waitFor } from "../server.ts";
 import { storyForm } from "../stories.ts";
-import { checkList, checkStatus, checkStory, checkTray, checkViewers, type Read } from "./check.ts";
+import { checkList, checkStatus, checkStory, checkTray, checkViewers, type Read, wrong } from "./check.ts";
 import { compareStored } from "./compare.ts";
 import { type Circumstances, type Done, type Explored, Learner } from "./learn.ts";
 import { AUDIENCE_CHANGES, type ModelStory, type Span, StoriesModel } from "./model.ts";
@@ -241,8 +241,8 @@ class Explorer {
   }
 
   /** Asks as a viewer. Nobody is killed meanwhile. */
-  async #read(viewer: string, server: number, path: string): Promise<Read> {
-    const { span, value: answer } = await this.#spanOf(() => this.#world.ask(viewer, server, "GET", path));
+  async #read(viewer: string, server: number, path: string, method = "GET"): Promise<Read> {
+    const { span, value: answer } = await this.#spanOf(() => this.#world.ask(viewer, server, method, path));
     if (!answer) throw new Error("nobody is killed now");
     this.explored.reads++;
     return { viewer, server, span, answer };
@@ -281,6 +281,7 @@ class Explorer {
       if (ticket) this.#tickets.set(viewer, ticket);
     }
     checkViewers(this.#model, await this.#read(viewer, server, `/stories/${story.id}/viewers`), story);
+    await this.#checkView(viewer, server, story);
     const ticket = this.#tickets.get(viewer);
     if (!ticket || !story.published) return;
     const fetched = await this.#read(viewer, server, `/media/${story.published.mediumId}/small.webp?t=${ticket}`);
@@ -290,6 +291,18 @@ class Explorer {
       yes: 200,
       no: 404,
     });
+  }
+
+  /** A view that can change nothing: of one's own story, of one that was seen, or is not shown. */
+  async #checkView(viewer: string, server: number, story: ModelStory): Promise<void> {
+    const now = { from: this.#now(), to: this.#now() };
+    const isOwn = viewer === story.author;
+    const isRepeat = isOwn || story.viewers.has(viewer);
+    if (!isRepeat && this.#model.isShown(viewer, story, now) !== "no") return;
+    const read = await this.#read(viewer, server, `/stories/${story.id}/view`, "POST");
+    const is = isOwn ? this.#model.isOn(story, read.span) : this.#model.isShown(viewer, story, read.span);
+    checkStatus(read, `a view of ${story.id}`, is, { yes: 200, no: 404 });
+    if (read.answer.status === 200 && read.answer.body.new_view) throw wrong(read, `${story.id} was seen before`);
   }
 
   /** Waits until nothing is left to do, and compares all that everybody sees, the rows and the objects with the model. */
