@@ -25,6 +25,8 @@ export interface Exploration extends Omit<WorldOptions, "postsEach">, Circumstan
   disturbances: readonly Disturbance["kind"][];
   /** What the test itself can do to the service. */
   others?: Record<string, () => Promise<unknown>>;
+  /** Whether what is compared at the end is compared when all stories are over. */
+  outlast?: boolean;
   /** Milliseconds by which a tray may lag; twice what is promised. */
   lag: number;
   /** The keys of all objects that the store has. */
@@ -261,10 +263,16 @@ class Explorer {
           checkList(this.#model, await this.#read(viewer, server, `/users/${author}/stories`), author);
         }
         for (const [index, story] of stories.entries()) {
-          if (all || (round + n + index) % 4 === 0) await this.#checkById(viewer, server, story);
+          const every = this.#isOld(story) ? 16 : 4;
+          if (all || (round + n + index) % every === 0) await this.#checkById(viewer, server, story);
         }
       }),
     );
+  }
+
+  /** Over for longer than anything lags. */
+  #isOld({ published, deleted }: ModelStory): boolean {
+    return deleted || (published !== null && published.expires + this.#options.lag < this.#now());
   }
 
   async #checkTrayOf(viewer: string, server: number): Promise<void> {
@@ -308,7 +316,7 @@ class Explorer {
   /** Waits until nothing is left to do, and compares all that everybody sees, the rows and the objects with the model. */
   async compareAll(): Promise<void> {
     const { sql, servers } = this.#world;
-    const { lag, objects } = this.#options;
+    const { lag, objects, outlast = false } = this.#options;
     const jobsDone = () =>
       waitFor(async () => {
         const { rowCount } = await sql.query(
@@ -322,7 +330,10 @@ class Explorer {
     for (const story of this.#model.stories.values()) {
       if (!story.published && !story.deleted) throw new Error(`${story.id} is not published`);
     }
-    await delay(lag);
+    const ends = [...this.#model.stories.values()].map(({ published, deleted }) =>
+      deleted ? 0 : (published?.expires ?? 0),
+    );
+    await delay(Math.max(lag, outlast ? Math.max(...ends) - this.#now() : 0));
     for (const server of servers.keys()) await this.#checkSome(server, true);
     this.explored.over += [...this.#model.stories.values()].filter(
       ({ published, deleted }) => !deleted && published && published.expires < this.#now(),
