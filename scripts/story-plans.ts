@@ -70,7 +70,7 @@ await withPlansDatabase(async (pool, version) => {
   await loadOver(pool);
   const after = await measure(database, viewers, `${count(OVER)} are over`);
   await pool.query(COUNTED);
-  const counted = await measure(database, viewers, "and all others counted a view since the last VACUUM");
+  const counted = await measure(database, viewers, "and each other one counted a view since the last VACUUM");
   const measured = [...before, ...after, ...counted];
   const there = await sizes(pool);
   say(`\n${table(measured)}\n\n${there}`);
@@ -90,6 +90,8 @@ what is not over. Then ${count(OVER)} stories that are over and were not cleaned
 \`devoted\` has seen ${count(MANY_VIEWS)} of them. At the end: ${there}.
 
 ${table(measured)}
+
+What is over adds a level to the index of views, once for each story that is shown, and nothing for what lies in it.
 
 ## Shortened plans
 

@@ -32,6 +32,7 @@ const PINNED = `
 404 COMMENT_NOT_FOUND There is no such comment.
 404 EXPORT_NOT_FOUND There is no such file, or not any more. Ask for a new one.
 404 FOLLOW_REQUEST_NOT_FOUND {username} does not ask to follow you, or has withdrawn the request.
+404 HIGHLIGHT_NOT_FOUND There is no such highlight.
 404 MEDIA_NOT_FOUND There is no such picture.
 404 NOTIFICATION_NOT_FOUND You have no such notification.
 404 POST_NOT_FOUND There is no such post.
@@ -59,6 +60,7 @@ const PINNED = `
 422 CANNOT_REACT_TO_OWN You cannot react to a story of your own.
 422 COMMENT_EMPTY A comment has a text.
 422 EMPTY_FILE {name} is empty.
+422 HIGHLIGHT_FULL There are {limit} stories in this highlight, and there cannot be more. Take one out first.
 422 IDEMPOTENCY_KEY_REUSED This Idempotency-Key was used for a request with another body. Give each request a key of its own.
 422 INVALID_VALUE The request was understood but refused: {reason}.
 422 LINK_INVALID This link is mistyped, used or too old. Ask for another.
@@ -72,6 +74,7 @@ const PINNED = `
 422 TAG_SEARCH_EMPTY There is nothing to search for. Send in q the beginning of a hashtag.
 422 TOO_MANY_COLLECTIONS You have {limit} collections, and cannot have more. Delete one first.
 422 TOO_MANY_HASHTAGS A text may have {limit} hashtags at most; take some out.
+422 TOO_MANY_HIGHLIGHTS You have {limit} highlights, and cannot have more. Delete one first.
 422 TOO_MANY_MEDIA The upload has more pictures than the {limit} that are taken at once.
 422 TOO_MANY_MENTIONS A text may mention {limit} accounts at most; take some out.
 422 TOO_MANY_PIXELS {name} has {width} × {height} pixels; at most {limit} in all are taken. Send a smaller version.

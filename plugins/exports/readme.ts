@@ -13,7 +13,7 @@ follow_requests.json       who asks to follow you
 sent_follow_requests.json  whom you ask
 blocks.json                whom you block
 mutes.json                 whom you have muted
-close_friends.json         who sees your stories that are for close friends
+close_friends.json         who sees your stories for close friends
 stories_hidden_from.json   from whom you hide your stories
 notifications.json         what you were told in the last 90 days
 notification_preferences.json  what you want to be told

@@ -19,9 +19,7 @@ export const stories: Feature = {
   commands: { "stories:cleanup": StoriesCleanup, "bench:stories": BenchStories },
   warnings: async (context) => (await import("./overdue.ts")).overdueWarnings(context),
   on: told,
-  off: async ({ db }) => {
-    await (await import("../../src/redis/epoch.ts")).forgetRedis(db);
-  },
+  off: async (context) => (await import("./seen.ts")).forgetSeen(context),
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).storiesTakeout(context, userId);
   },

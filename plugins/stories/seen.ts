@@ -3,12 +3,12 @@ import type { Context } from "../../src/context.ts";
 import { parsePgSnapshot } from "../../src/db/snapshot.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import { oncePer } from "../../src/log.ts";
-import { endEpochOfOthers } from "../../src/redis/epoch.ts";
+import { endEpochOfOthers, forgetRedis } from "../../src/redis/epoch.ts";
 import { CHANGES_KEPT } from "../../src/redis/kept-values.ts";
 import { type RedisStore, RedisUnavailableError } from "../../src/redis/redis.ts";
 import { defineScript, KNOWS_ALL, pgSnapshotArgs } from "../../src/redis/scripts.ts";
 import { lockAccounts } from "../accounts/index.ts";
-import { activeStories, type RecordedView } from "./view-store.ts";
+import { activeStories, anyActive, type RecordedView } from "./view-store.ts";
 
 /** Viewers of one story that are kept; of more, any are let go. */
 export const MOST_SEEN = 20_000;
@@ -148,6 +148,14 @@ export async function dropSeen(
 ): Promise<void> {
   await lockAccounts(tx, [story.author_id]);
   await drop(tx, context, [story.story_id]);
+}
+
+/**
+ * For a process that is not told of what ends a story, or somebody's sight of it: what others have in Redis of those that are not over is
+ * void. Where there are none, nothing is, and feeds need not be built again.
+ */
+export async function forgetSeen({ db }: Pick<Context, "db">): Promise<void> {
+  if (await anyActive(db)) await forgetRedis(db);
 }
 
 async function drop(tx: Tx, { redis, notices }: DropContext, ids: readonly string[]): Promise<void> {

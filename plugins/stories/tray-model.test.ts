@@ -5,11 +5,10 @@ import { v7 as newId } from "uuid";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openContext } from "../../test/support/product/context.ts";
+import { publishStory, seeStory } from "../../test/support/product/stories.ts";
 import { redisService } from "../../test/support/services.ts";
 import { lockAccounts } from "../accounts/index.ts";
-import { settleStory } from "./stories.ts";
 import { Trays } from "./tray.ts";
-import { markViewed } from "./tray-cache.ts";
 
 /** Trays against a model in memory, read at two servers after each step. */
 const service = await redisService(t);
@@ -144,16 +143,6 @@ async function relate(tx: Tx, relation: Relation, [from, to]: readonly [string, 
   }
 }
 
-async function publish(author: string, close: boolean): Promise<string> {
-  const [id, medium] = [newId(), newId()];
-  await sql`INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256, width, height, thumbhash)
-    VALUES (${medium}, ${author}, 'story', 'ready', 'image/jpeg', 1, '', 1, 1, '')`.execute(db);
-  await sql`INSERT INTO stories (id, user_id, medium_id, audience, status)
-    VALUES (${id}, ${author}, ${medium}, ${close ? "close_friends" : "everyone"}, 'processing')`.execute(db);
-  await inTransaction(db, (tx) => settleStory(tx, context, medium, null));
-  return id;
-}
-
 /** In the place of the second that a tray is kept. */
 async function forgetTrays(): Promise<void> {
   const redis = context.redis;
@@ -187,7 +176,7 @@ async function perform(model: Model, step: Step): Promise<void> {
       return;
     }
     case "publish": {
-      const id = await publish(idOf(step.author), step.close);
+      const id = await publishStory(context, idOf(step.author), step.close ? "close_friends" : "everyone");
       const number = (model.stories.at(-1)?.number ?? 0) + 1;
       // In milliseconds two may be published at once, and then the id decides.
       await sql`UPDATE stories SET published_at = published_at + ${number} * interval '1 second' WHERE id = ${id}`.execute(
@@ -217,9 +206,7 @@ async function perform(model: Model, step: Step): Promise<void> {
 async function view(story: ModelStory, viewer: number): Promise<void> {
   if (story.seen.has(viewer) || story.author === viewer) return;
   story.seen.add(viewer);
-  const { rows } = await sql<{ xid: string }>`INSERT INTO story_views (story_id, viewer_id)
-    VALUES (${story.id}, ${idOf(viewer)}) RETURNING pg_current_xact_id()::text AS xid`.execute(db);
-  await markViewed(context, [idOf(viewer)], rows[0]?.xid ?? "");
+  await seeStory(context, idOf(viewer), story.id);
 }
 
 t.test("after every step, whatever was kept before it", async (t) => {

@@ -33,6 +33,9 @@ export interface RecordedView extends ViewPair {
  * Only stories with views that are new are held, in the order of their ids, and then the viewers, who may just be deleted:
  * what only repeats waits for nobody and writes nothing. Who may see what is asked of the statement's snapshot. Whether a story was removed
  * meanwhile is asked once more behind its lock, so that none gets views while it is taken apart.
+ *
+ * OFFSET 0 has each pair asked by itself. In one join of all, the rule becomes a walk over all whom the author blocks for each pair
+ * (4 s for 500 viewers of somebody who blocks 3,000), or a hash of whole tables.
  */
 export async function recordViews(db: Db, pairs: readonly ViewPair[]): Promise<RecordedView[]> {
   const stories = pairs.map(({ story_id }) => story_id);
@@ -41,11 +44,13 @@ export async function recordViews(db: Db, pairs: readonly ViewPair[]): Promise<R
     WITH asked AS (
       SELECT story_id, viewer_id FROM unnest(${stories}::uuid[], ${viewers}::uuid[]) AS asked (story_id, viewer_id)
     ), shown AS MATERIALIZED (
-      SELECT stories.id AS story_id, asked.viewer_id, stories.expires_at, users.id = asked.viewer_id AS own,
-        users.id <> asked.viewer_id AND NOT EXISTS (
+      SELECT asked.story_id, asked.viewer_id, found.* FROM asked CROSS JOIN LATERAL (
+        SELECT stories.expires_at, users.id = asked.viewer_id AS own, users.id <> asked.viewer_id AND NOT EXISTS (
           SELECT FROM story_views WHERE story_views.story_id = stories.id AND story_views.viewer_id = asked.viewer_id) AS unseen
-      FROM asked JOIN stories ON stories.id = asked.story_id JOIN users ON users.id = stories.user_id
-      WHERE stories.status = 'published' AND stories.expires_at > now() AND ${isStoryFor(sql<string>`asked.viewer_id`)}
+        FROM stories JOIN users ON users.id = stories.user_id
+        WHERE stories.id = asked.story_id AND stories.status = 'published' AND stories.expires_at > now()
+          AND ${isStoryFor(sql<string>`asked.viewer_id`)} OFFSET 0
+      ) AS found
     ), held AS MATERIALIZED (
       SELECT id FROM stories
       WHERE id = ANY (ARRAY(SELECT story_id FROM shown WHERE unseen)) AND status = 'published' AND expires_at > now()
@@ -105,6 +110,13 @@ export function listViewers(
     },
     page,
   );
+}
+
+/** Whether anybody has a story that is not over. */
+export async function anyActive(db: Db): Promise<boolean> {
+  const { rows } = await sql<{ any: boolean }>`
+    SELECT EXISTS (SELECT FROM stories WHERE status = 'published' AND expires_at > now()) AS any`.execute(db);
+  return rows[0]?.any === true;
 }
 
 /** Some of the stories of an author, or of several, that are not over, by id: those after `after`. */

@@ -58,8 +58,8 @@ const STATEMENTS = [
    WHERE people.n > ${ACCOUNTS - 1_000} AND ranked.rank <= 5000`,
   `INSERT INTO follows (follower_id, following_id)
    SELECT follower.id, followed.id FROM generate_series(1, 500000) AS draw
-   JOIN people AS follower ON follower.n = 1 + (draw * 7919) % ${ACCOUNTS - 1_000}
-   JOIN people AS followed ON followed.n = 1 + (draw * 104729) % ${STORIES}
+   JOIN people AS follower ON follower.n = 1 + (draw::bigint * 7919) % ${ACCOUNTS - 1_000}
+   JOIN people AS followed ON followed.n = 1 + (draw::bigint * 104729) % ${STORIES}
    WHERE follower.id <> followed.id ON CONFLICT DO NOTHING`,
   // A tenth of all viewers of the first story block its author, or are blocked.
   `INSERT INTO blocks (blocker_id, blocked_id)

@@ -27,7 +27,7 @@ await query(url, "CREATE TABLE words (id uuid PRIMARY KEY, word text NOT NULL)")
 const id = "0198f0a4-0000-7000-8000-000000000001";
 await query(url, "INSERT INTO words VALUES ($1, 'first')", [id]);
 
-/** Of each process how often Postgres was asked, and what a load waits for before it answers. */
+/** Of each process how often Postgres has answered, and what a load waits for before it does. */
 const process1 = { ...(await openCaching(t, url, service)), loads: 0, hold: Promise.resolve() };
 const process2 = { ...(await openCaching(t, url, service)), loads: 0, hold: Promise.resolve() };
 const [one, other] = [process1, process2].map(
@@ -39,9 +39,9 @@ const [one, other] = [process1, process2].map(
       most: 10,
       thaw: (word) => word,
       async load(db: Db, ids): Promise<Loaded<Word>> {
-        context.loads++;
         const { rows } = await sql<Word & { snapshot: string }>`
           SELECT ${PG_SNAPSHOT} AS snapshot, id, word FROM words WHERE id = ANY(${ids}::uuid[])`.execute(db);
+        context.loads++;
         await context.hold;
         return { snapshot: rows[0]?.snapshot ?? "", rows: new Map(rows.map((row) => [row.id, row])) };
       },

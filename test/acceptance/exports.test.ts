@@ -19,6 +19,7 @@ import {
 import { picture, truncated } from "../support/pictures.ts";
 import { start, waitFor } from "../support/server.ts";
 import { publish } from "../support/service.ts";
+import { publishStory } from "../support/stories.ts";
 
 t.jobs = 3;
 
@@ -66,6 +67,16 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   await ana.request("POST", "/users/cleo/follow");
   const said = (await ana.request("POST", `/posts/${first.id}/comments`, { json: { text: "Mine" } })).body;
   await ana.request("POST", `/comments/${said.id}/like`);
+  await ana.request("POST", "/me/close-friends/bert");
+  await ana.request("POST", "/me/story-hides/cleo");
+  const [{ id: story }, { id: seen }] = [
+    await publishStory(ana, pictures.webp),
+    await publishStory(bert, pictures.jpg),
+  ];
+  const { body: highlight } = await ana.request("POST", "/me/highlights", {
+    json: { title: "Best", story_ids: [story] },
+  });
+  await ana.request("POST", `/stories/${seen}/view`);
 
   t.strictSame((await ana.request("GET", "/me/export")).body, { status: "none", url: null, expires_at: null });
   await Promise.all([ask(ana), ask(ana), ask(ana)]);
@@ -95,6 +106,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "avatar.jpg",
         "avatar_upload.png",
         "blocks.json",
+        "close_friends.json",
         "collections.json",
         "comment_likes.json",
         "comments.json",
@@ -104,8 +116,11 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "likes.json",
         "mutes.json",
       ],
+      ...["close_friends.json", "stories_hidden_from.json", "stories.json", "story_preferences.json"],
+      ...["highlights.json", "story_views.json", `stories/${story}.webp`],
       ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
+      "stories_hidden_from.json",
       "sign_in_addresses.json",
       ...[
         `media/${first.id}/1.jpg`,
@@ -119,6 +134,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   t.ok(files.get(`media/${first.id}/2.png`)?.equals(pictures.png));
   t.ok(files.get(`media/${second.id}/1.webp`)?.equals(pictures.webp));
   t.ok(files.get(`media/${second.id}/2.gif`)?.equals(pictures.gif));
+  t.ok(files.get(`stories/${story}.webp`)?.equals(pictures.webp));
   t.ok(files.get("avatar.jpg")?.equals(avatars.shown));
   t.ok(files.get("avatar_upload.png")?.equals(avatars.failed), "also what could not be shown");
   t.match(String(files.get("README.txt")), /keeps of ana/);
@@ -151,6 +167,18 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
   t.match(json("comment_likes.json"), [{ comment_id: said.id, liked_at: String }]);
   t.match(json("saved.json"), [{ post_id: first.id, saved_at: String, collections: ["Mine"] }]);
   t.match(json("collections.json"), [{ name: "Mine", created_at: String }]);
+  const { kept, view_count, expires_at } = (await ana.request("GET", `/stories/${story}`)).body;
+  t.match(json("stories.json"), [
+    { id: story, audience: "everyone", status: "published", failure: null, kept, view_count, expires_at },
+  ]);
+  t.match(json("stories.json")[0].media, [{ file: `stories/${story}.webp`, alt_text: null, original_kept: true }]);
+  t.match(json("highlights.json"), [{ id: highlight.id, title: "Best", story_ids: [story], created_at: String }]);
+  t.strictSame(json("story_preferences.json"), { keep_archive: false });
+  t.match(json("story_views.json"), [
+    { story_id: seen, author: { username: "bert" }, viewed_at: String, reaction: null },
+  ]);
+  t.match(json("close_friends.json"), [{ username: "bert", added_at: String }]);
+  t.match(json("stories_hidden_from.json"), [{ username: "cleo", hidden_at: String }]);
   const posts = new Map(json("posts.json").map((post: Json) => [post.id, post]));
   for (const { id } of [first, second]) {
     const shown = (await ana.request("GET", `/posts/${id}`)).body;

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import pg from "pg";
 import t from "tap";
-import { brake, emptyTarget, folder, objectsOf, serve, tintype } from "../support/backup.ts";
+import { emptyTarget, folder, objectsOf, serve, tintype } from "../support/backup.ts";
 import { picture, truncated } from "../support/pictures.ts";
-import { run, start, waitFor } from "../support/server.ts";
+import { run, waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
 import { age, postStory, writeExpired } from "../support/stories-cleanup.ts";
 
@@ -101,45 +101,6 @@ t.test("the clock's own cleanup; stories that pile up are told", async (t) => {
   await waitFor(async () => (await ready()).warnings.length === 0, "the warning to go");
   t.equal(await metric("tintype_stories_overdue"), 0);
   t.equal(await metric("instagram_stories_cleaned_up_total"), 3);
-});
-
-t.test("several at once share the work; one that is told to stop ends after its batch", async (t) => {
-  // Nobody takes the jobs of media that have no objects.
-  const service = await startService(t, { TINTYPE_WORKER_EMBEDDED: "false" });
-  const rows = new pg.Pool({ connectionString: service.databaseUrl, max: 2 });
-  t.teardown(() => rows.end());
-  const bob = await service.client.register("bob");
-  const many = 2_600;
-  await writeExpired(rows, bob, many);
-  const one = (...args: string[]) => tintype(["stories", "cleanup", ...args], service.env);
-
-  const locked = await rows.connect();
-  await locked.query("BEGIN");
-  await locked.query("SELECT FROM stories ORDER BY expires_at, id LIMIT 3 FOR UPDATE");
-  const held = await one("--limit", "600");
-  t.match(held, { deleted_records: 600, deleted_media: 600, skipped: 3 }, "what somebody has in hand is passed by");
-  const both = await Promise.all([one(), one()]);
-  await locked.query("ROLLBACK");
-  locked.release();
-  t.match(await one(), { deleted_records: 3, deleted_media: 3, skipped: 0 });
-  t.equal(
-    both.reduce((sum, { deleted_records }) => sum + deleted_records, 603),
-    many,
-  );
-  const jobs = await rows.query(
-    "SELECT count(*)::int, count(DISTINCT data->>'medium_id')::int AS media FROM pgboss.job WHERE name = 'media.remove'",
-  );
-  t.match(jobs.rows, [{ count: many, media: many }], "each picture once");
-
-  await writeExpired(rows, bob, 1_000);
-  const brakes = await brake(t, service.databaseUrl, "story_views", "SHARE");
-  const stopped = start(["stories", "cleanup", "--json"], service.env);
-  await waitFor(brakes.waiting, "the first batch");
-  stopped.process.kill("SIGTERM");
-  await brakes.release();
-  t.equal(await stopped.exited, 1, stopped.output());
-  t.match(stopped.output(), '"message": "interrupted"');
-  t.equal((await rows.query("SELECT FROM stories WHERE status = 'published'")).rowCount, 500);
 });
 
 t.test("wrong usage, and an outage", async (t) => {

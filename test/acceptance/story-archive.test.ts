@@ -1,11 +1,13 @@
 import pg from "pg";
 import t from "tap";
+import { tintype } from "../support/backup.ts";
 import type { Client, Json, SignedIn } from "../support/client.ts";
 import { picture } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
+import { publishStory } from "../support/stories.ts";
 
-const { client, databaseUrl } = await startService(t);
+const { client, databaseUrl, env } = await startService(t);
 const sql = new pg.Pool({ connectionString: databaseUrl, max: 1 });
 t.teardown(() => sql.end());
 const photo = await picture({ width: 90, height: 160 });
@@ -13,19 +15,7 @@ const [ana, bert, cleo] = await Promise.all(["ana", "bert", "cleo"].map((name) =
 if (!ana || !bert || !cleo) throw new Error("three people are needed");
 await ana.request("POST", "/me/close-friends/bert");
 
-/** Posts a story and waits until it is published. @returns it as its author reads it. */
-async function tell(by: SignedIn, audience = "everyone"): Promise<Json> {
-  const form = new FormData();
-  form.append("media", new Blob([Uint8Array.from(photo)]), "story.jpg");
-  form.append("audience", audience);
-  const { status, body } = await by.request("POST", "/stories", { form });
-  if (status !== 202) throw new Error(`POST /stories: ${status}`);
-  return waitFor(async () => {
-    const { body: story } = await by.request("GET", `/stories/${body.story_id}`);
-    return story.status === "published" && story;
-  }, "the story to be published");
-}
-
+const tell = (by: SignedIn, audience = "everyone") => publishStory(by, photo, { audience });
 /** As if a day had passed. */
 const end = () => sql.query("UPDATE stories SET expires_at = now()");
 const get = async (by: Client, path: string) => (await by.request("GET", path)).body;
@@ -191,4 +181,25 @@ t.test("what cannot be", async (t) => {
   );
   const more = await ana.request("POST", "/me/highlights", { json: { title: "one more" } });
   t.strictSame([more.status, more.body.error.code], [422, "TOO_MANY_HIGHLIGHTS"]);
+});
+
+t.test("its picture is known to operators as a story's, and made again in its shape", async (t) => {
+  const { id, media } = await tell(bert);
+  const [{ id: medium, width, height }] = media;
+  const listed = await tintype(["media", "list", "--user", "bert", "--limit", "1"], env);
+  t.match(listed.media, [{ id: medium, kind: "story", post_id: null, story_id: id }]);
+  const { by_kind } = await tintype(["media", "usage", "--user", "bert", "--by", "kind"], env);
+  t.match(by_kind, [{ kind: "story", state: "ready", renditions: by_kind[0].media * 4 }]);
+  await sql.query("UPDATE renditions SET width = 1, height = 1 WHERE medium_id = $1", [medium]);
+  t.ok((await tintype(["media", "reprocess", "--user", "bert", "--kind", "story"], env)).enqueued > 0);
+  await waitFor(async () => {
+    const { rows } = await sql.query("SELECT width, height FROM renditions WHERE medium_id = $1 AND name = 'large'", [
+      medium,
+    ]);
+    return rows[0].width === width && rows[0].height === height;
+  }, "its renditions to be made again");
+  const used = async () => (await get(bert, "/me/usage")).used_bytes;
+  const before = await used();
+  await bert.request("DELETE", `/stories/${id}`);
+  t.equal(await used(), before - photo.length, "it counts in the quota while it is there");
 });

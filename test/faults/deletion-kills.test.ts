@@ -2,6 +2,7 @@ import t from "tap";
 import { tintype } from "../support/backup.ts";
 import { type Step, startKilling } from "../support/kills.ts";
 import { waitFor } from "../support/server.ts";
+import { postStory } from "../support/stories.ts";
 
 // Dozens of processes are started and killed.
 t.setTimeout(1_200_000);
@@ -15,6 +16,9 @@ const REMOVAL: Step[] = [
   { at: "between the objects and the row", table: "renditions", mode: "SHARE" },
 ];
 const ACCOUNT: Step[] = [
+  { at: "before the highlights", table: "highlights" },
+  { at: "before the stories", table: "stories" },
+  { at: "between the stories and their views", table: "story_views" },
   { at: "before the posts", table: "posts", mode: "SHARE" },
   ...REMOVAL,
   { at: "before the account's row", table: "users", mode: "SHARE" },
@@ -34,6 +38,8 @@ t.test("a post's deletion, killed at each step", async (t) => {
 
 t.test("an account's deletion, killed at each step", async (t) => {
   const bea = await client.register("bea");
+  await postStory(bea, photo);
+  t.equal((await bea.request("POST", "/me/highlights", { json: { title: "x" } })).status, 201);
   await publishAll(t, bea, 2);
   t.equal((await bea.request("DELETE", "/me", { json: { password: bea.password } })).status, 202);
   for (const step of ACCOUNT) await killAt(t, step);

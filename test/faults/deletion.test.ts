@@ -11,6 +11,7 @@ import { wrongCounters } from "../support/counters.ts";
 import { picture } from "../support/pictures.ts";
 import { start, waitFor } from "../support/server.ts";
 import { publish, type Service, startService } from "../support/service.ts";
+import { publishStory } from "../support/stories.ts";
 import { openUpload } from "../support/upload.ts";
 
 t.jobs = 2;
@@ -94,6 +95,7 @@ t.test("nothing of it is left, of the others everything", { buffered: true }, as
   ]);
   const photo = await picture({ width: 300, height: 200 });
   await publish(bert, [photo]);
+  await publishStory(bert, photo);
   const ofOthers = await storedFiles(here);
   await liveALife(here, ana, { bert, cleo, emil });
   await publish(ana, [photo, photo], { caption: "one" });
@@ -105,6 +107,23 @@ t.test("nothing of it is left, of the others everything", { buffered: true }, as
   t.ok((await ana.request("PUT", "/me/avatar", { form })).status < 300);
   const shown = async () => (await ana.request("GET", "/me")).body.avatar_url !== null;
   await waitFor(shown, "the avatar");
+
+  const mine = await publishStory(ana, photo);
+  const { body: theirs } = await bert.request("GET", "/users/bert/stories");
+  t.equal((await bert.request("GET", `/stories/${mine.id}`)).status, 200);
+  t.equal((await ana.request("PATCH", "/me/story-preferences", { json: { keep_archive: true } })).status, 200);
+  for (const story_ids of [[mine.id], undefined]) {
+    t.equal((await ana.request("POST", "/me/highlights", { json: { title: "x", story_ids } })).status, 201);
+  }
+  const views = [
+    [mine.id, bert.id],
+    [theirs.items[0].id, ana.id],
+    [theirs.items[0].id, cleo.id],
+  ];
+  for (const view of views) {
+    await sql.query("INSERT INTO story_views (story_id, viewer_id, reaction) VALUES ($1, $2, '☀')", view);
+    await sql.query("UPDATE stories SET view_count = view_count + 1 WHERE id = $1", [view[0]]);
+  }
 
   // An export that goes on for as long as somebody writes into the original it is reading.
   const { rows } = await sql.query("SELECT id FROM media WHERE owner_id = $1 ORDER BY id LIMIT 1", [ana.id]);
@@ -140,6 +159,8 @@ t.test("nothing of it is left, of the others everything", { buffered: true }, as
   t.strictSame(await wrongCounters(here.sql), []);
   const { body } = await bert.request("GET", "/me");
   t.match(body, { follower_count: 0, following_count: 1, post_count: 1 });
+  t.match((await bert.request("GET", "/users/bert/stories")).body.items, [{ view_count: 1 }]);
+  t.equal((await sql.query("SELECT FROM story_views")).rowCount, 1, "cleo's view of bert's story");
   const { rows: deadLetters } = await sql.query("SELECT data FROM pgboss.job WHERE name = 'dead_letters'");
   t.notOk(deadLetters.some(({ data }) => JSON.stringify(data).includes(ana.id)));
 });

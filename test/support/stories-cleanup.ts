@@ -23,7 +23,7 @@ export async function age(sql: pg.Pool, interval: string, ids: readonly string[]
 }
 
 /** Writes stories that were over an hour ago, with media that have no objects. */
-export async function writeExpired(sql: pg.Pool, author: SignedIn, count: number): Promise<void> {
+export async function writeExpired(sql: pg.Pool, author: { id: string }, count: number): Promise<void> {
   await sql.query(
     `WITH made AS (
        INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256, width, height, thumbhash)
