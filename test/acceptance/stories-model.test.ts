@@ -13,18 +13,20 @@ const EXPLORATION: Exploration = {
   settings: { TINTYPE_STORIES_LIFETIME: "8s" },
   shortest: 8_000,
   runs: 1,
-  roundsEach: 30,
+  roundsEach: 35,
   disturbances: [],
+  outlast: true,
   lag: 0,
   objects: async ({ env }) => Object.keys(await objectsOf(env.TINTYPE_DATA_DIR ?? "")),
   seed,
 };
 
 t.test("stories from Postgres alone are what a model in memory says", async (t) => {
-  const { stories, news, repeats } = await exploreStories(t, EXPLORATION);
+  const { stories, news, repeats, over } = await exploreStories(t, EXPLORATION);
   t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 3, `${news} new views`);
+  t.ok(news > 1, `${news} new views`);
   t.ok(repeats > 5, `${repeats} that were not`);
+  t.ok(over > 0, `${over} stories over at the end`);
 });
 
 t.test("so are they with Redis, whatever becomes of what it has", async (t) => {
@@ -42,5 +44,5 @@ t.test("so are they with Redis, whatever becomes of what it has", async (t) => {
     lag: 4_000,
   });
   t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 3, `${news} new views`);
+  t.ok(news > 1, `${news} new views`);
 });

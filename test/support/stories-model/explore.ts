@@ -7,7 +7,7 @@ import { CHANGES } from "../graph-model.ts";
 import { picture } from "../pictures.ts";
 import { start, waitFor } from "../server.ts";
 import { storyForm } from "../stories.ts";
-import { checkList, checkStatus, checkStory, checkTray, checkViewers, type Read } from "./check.ts";
+import { checkList, checkStatus, checkStory, checkTray, checkViewers, type Read, wrong } from "./check.ts";
 import { compareStored } from "./compare.ts";
 import { type Circumstances, type Done, type Explored, Learner } from "./learn.ts";
 import { AUDIENCE_CHANGES, type ModelStory, type Span, StoriesModel } from "./model.ts";
@@ -25,6 +25,8 @@ export interface Exploration extends Omit<WorldOptions, "postsEach">, Circumstan
   disturbances: readonly Disturbance["kind"][];
   /** What the test itself can do to the service. */
   others?: Record<string, () => Promise<unknown>>;
+  /** Whether what is compared at the end is compared when all stories are over. */
+  outlast?: boolean;
   /** Milliseconds by which a tray may lag; twice what is promised. */
   lag: number;
   /** The keys of all objects that the store has. */
@@ -241,8 +243,8 @@ class Explorer {
   }
 
   /** Asks as a viewer. Nobody is killed meanwhile. */
-  async #read(viewer: string, server: number, path: string): Promise<Read> {
-    const { span, value: answer } = await this.#spanOf(() => this.#world.ask(viewer, server, "GET", path));
+  async #read(viewer: string, server: number, path: string, method = "GET"): Promise<Read> {
+    const { span, value: answer } = await this.#spanOf(() => this.#world.ask(viewer, server, method, path));
     if (!answer) throw new Error("nobody is killed now");
     this.explored.reads++;
     return { viewer, server, span, answer };
@@ -261,10 +263,16 @@ class Explorer {
           checkList(this.#model, await this.#read(viewer, server, `/users/${author}/stories`), author);
         }
         for (const [index, story] of stories.entries()) {
-          if (all || (round + n + index) % 4 === 0) await this.#checkById(viewer, server, story);
+          const every = this.#isOld(story) ? 16 : 4;
+          if (all || (round + n + index) % every === 0) await this.#checkById(viewer, server, story);
         }
       }),
     );
+  }
+
+  /** Over for longer than anything lags. */
+  #isOld({ published, deleted }: ModelStory): boolean {
+    return deleted || (published !== null && published.expires + this.#options.lag < this.#now());
   }
 
   async #checkTrayOf(viewer: string, server: number): Promise<void> {
@@ -281,6 +289,7 @@ class Explorer {
       if (ticket) this.#tickets.set(viewer, ticket);
     }
     checkViewers(this.#model, await this.#read(viewer, server, `/stories/${story.id}/viewers`), story);
+    await this.#checkView(viewer, server, story);
     const ticket = this.#tickets.get(viewer);
     if (!ticket || !story.published) return;
     const fetched = await this.#read(viewer, server, `/media/${story.published.mediumId}/small.webp?t=${ticket}`);
@@ -292,10 +301,22 @@ class Explorer {
     });
   }
 
+  /** A view that can change nothing: of one's own story, of one that was seen, or is not shown. */
+  async #checkView(viewer: string, server: number, story: ModelStory): Promise<void> {
+    const now = { from: this.#now(), to: this.#now() };
+    const isOwn = viewer === story.author;
+    const isRepeat = isOwn || story.viewers.has(viewer);
+    if (!isRepeat && this.#model.isShown(viewer, story, now) !== "no") return;
+    const read = await this.#read(viewer, server, `/stories/${story.id}/view`, "POST");
+    const is = isOwn ? this.#model.isOn(story, read.span) : this.#model.isShown(viewer, story, read.span);
+    checkStatus(read, `a view of ${story.id}`, is, { yes: 200, no: 404 });
+    if (read.answer.status === 200 && read.answer.body.new_view) throw wrong(read, `${story.id} was seen before`);
+  }
+
   /** Waits until nothing is left to do, and compares all that everybody sees, the rows and the objects with the model. */
   async compareAll(): Promise<void> {
     const { sql, servers } = this.#world;
-    const { lag, objects } = this.#options;
+    const { lag, objects, outlast = false } = this.#options;
     const jobsDone = () =>
       waitFor(async () => {
         const { rowCount } = await sql.query(
@@ -309,7 +330,10 @@ class Explorer {
     for (const story of this.#model.stories.values()) {
       if (!story.published && !story.deleted) throw new Error(`${story.id} is not published`);
     }
-    await delay(lag);
+    const ends = [...this.#model.stories.values()].map(({ published, deleted }) =>
+      deleted ? 0 : (published?.expires ?? 0),
+    );
+    await delay(Math.max(lag, outlast ? Math.max(...ends) - this.#now() : 0));
     for (const server of servers.keys()) await this.#checkSome(server, true);
     this.explored.over += [...this.#model.stories.values()].filter(
       ({ published, deleted }) => !deleted && published && published.expires < this.#now(),

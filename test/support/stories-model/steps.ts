@@ -43,7 +43,18 @@ export function rounds(
   const [server, index] = [fc.nat(11), fc.nat(19)];
   // Following more often than the rest: else nobody has a tray.
   const changes: AudienceOperation["change"][] = [
-    ...(["follow", "follow", "follow", "follow", "unfollow", "approve", "approve", "unblock", "unhide"] as const),
+    ...([
+      "follow",
+      "follow",
+      "follow",
+      "follow",
+      "unfollow",
+      "approve",
+      "block",
+      "unblock",
+      "unblock",
+      "unhide",
+    ] as const),
     ...(Object.keys(CHANGES) as (keyof typeof CHANGES)[]),
     ...(Object.keys(AUDIENCE_CHANGES) as (keyof typeof AUDIENCE_CHANGES)[]),
     ...(Object.keys(AUDIENCE_CHANGES) as (keyof typeof AUDIENCE_CHANGES)[]),
