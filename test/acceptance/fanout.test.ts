@@ -98,8 +98,13 @@ async function withRedis(server: NonNullable<typeof service>) {
       "INSERT INTO pgboss.job (name, data, start_after) VALUES ('feed.fan_out', $1, now() + interval '1 hour')",
       [{ post_id: pushed.id }],
     );
+    const monitor = await redis.monitor();
+    t.teardown(() => monitor.disconnect());
+    const looked = new Promise<void>((resolve) => {
+      monitor.on("monitor", (_time, args: string[]) => args.includes(timeline) && resolve());
+    });
     const verify = start(["fanout", "verify"], env);
-    await waitFor(async () => verify.output().includes("looking at timelines"), "the first look");
+    await looked;
     // Long after the second look that there would be without the job.
     await delay(4_000);
     t.equal(verify.process.exitCode, null);

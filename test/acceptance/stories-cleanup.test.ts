@@ -47,8 +47,8 @@ t.test("what is due goes, with its pictures, and nothing else", async (t) => {
   t.equal((await tintype(["media", "verify", "--older-than", "0s", "--all-hashes"], env)).ok, true);
 
   t.same(await cleanup("--dry-run"), nothing);
-  const { code, stdout } = await run(["stories", "cleanup", "--grace", "0"], env);
-  t.same([code, stdout], [0, "Removed 1 story and 1 picture.\n"], "of its grace nothing is left");
+  const { code, stdout, stderr } = await run(["stories", "cleanup", "--grace", "0"], env);
+  t.same([code, stdout, stderr], [0, "Removed 1 story and 1 picture.\n", ""], "of its grace nothing is left");
   t.same(
     await storyIds(),
     left.filter((id) => id !== young.id),
