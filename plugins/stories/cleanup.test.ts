@@ -2,6 +2,7 @@ import pg from "pg";
 import t from "tap";
 import { v4 as newId } from "uuid";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { openContext } from "../../test/support/product/context.ts";
 import { writeExpired } from "../../test/support/stories-cleanup.ts";
 import { cleanUp, rehearseCleanup } from "./cleanup.ts";
@@ -40,7 +41,7 @@ t.test("several at once share the work, and pass by what somebody has in hand", 
   const { rows } = await sql.query(
     "SELECT count(*)::int, count(DISTINCT data->>'medium_id')::int AS media FROM pgboss.job WHERE name = 'media.remove'",
   );
-  t.match(rows, [{ count: many, media: many }], "each picture once");
+  t.match(rows, exactly({ count: many, media: many }), "each picture once");
 });
 
 t.test("one that is kept at the same moment stays", async (t) => {

@@ -2,6 +2,7 @@
  * Views of stories through two processes, and what Redis spares them, on a real Postgres and Redis. What is counted is held
  * against the rows, what is answered against the rule of who may see what, which Redis must never be behind.
  */
+
 import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
 import t from "tap";
@@ -11,6 +12,7 @@ import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { createEmit, type EventName, type Events } from "../../src/events.ts";
 import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { silent } from "../../test/support/product/database.ts";
 import { openCaching } from "../../test/support/product/redis.ts";
 import { waitFor } from "../../test/support/server.ts";
@@ -356,16 +358,10 @@ t.test("reactions", async (t) => {
   await t.rejects(views.react(newId(), id, "👍"), { code: "STORY_NOT_FOUND" });
   t.equal(await look(views, second, id), true);
   const page = () => listViewers(db, author, { storyId: id, limit: 10, after: null });
-  t.match((await page()).rows, [
-    { id: second, reaction: null },
-    { id: viewer, reaction: "❤️" },
-  ]);
+  t.match((await page()).rows, exactly({ id: second, reaction: null }, { id: viewer, reaction: "❤️" }));
   t.same(await views.unreact(viewer, id), { reaction: null });
   t.same(await views.unreact(viewer, id), { reaction: null }, "again");
-  t.match((await page()).rows, [
-    { id: second, reaction: null },
-    { id: viewer, reaction: null },
-  ]);
+  t.match((await page()).rows, exactly({ id: second, reaction: null }, { id: viewer, reaction: null }));
 });
 
 t.test("a reaction and a view at once are one view", async (t) => {
@@ -388,9 +384,9 @@ t.test("counters are verified, and mended while people look on", async (t) => {
       onProgress: () => undefined,
       onWrong: (found) => wrong.push(found.id),
     });
-  t.match(await verify(false), [{ wrong: 0 }]);
+  t.match(await verify(false), exactly({ wrong: 0 }));
   await sql`UPDATE stories SET view_count = 7 WHERE id = ${id}`.execute(db);
-  t.match(await verify(true), [{ wrong: 1, repaired: 1 }]);
+  t.match(await verify(true), exactly({ wrong: 1, repaired: 1 }));
   t.same(wrong, [id]);
   t.same(await counted(id), { count: 1, rows: 1 });
 });
