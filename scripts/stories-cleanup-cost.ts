@@ -1,14 +1,16 @@
 /**
  * `npm run measure:stories-cleanup [-- --stories 100000]`: what `tintype stories cleanup` takes for so many stories that are over, of three
- * views each, and for two that 200,000 have seen. Starts a server of its own on an empty data dir. Prints stories a second, and the peak of the
- * command's memory (resident set) against that of the same command with a thousand stories. Linux only.
+ * views each, and for two that 200,000 have seen; and how long a worker then takes for the objects of 2,000 pictures, as files. Starts servers
+ * of its own on empty data dirs. Prints stories and pictures a second, and the peak of the command's memory (resident set) against that of the
+ * same command with a thousand stories. Linux only.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { objectKeys } from "../plugins/media/keys.ts";
 import { type BenchDatabase, openBenchDatabase } from "../src/bench/database.ts";
 import { describeMachine, formatReport, judged } from "../src/bench/report.ts";
 import { startBenchServer } from "../src/bench/server.ts";
@@ -20,6 +22,9 @@ if (!(Number.isInteger(stories) && stories >= 2_000)) throw new Error("--stories
 const EXECUTABLE = join(import.meta.dirname, "../bin/tintype.js");
 const FEW = 1_000;
 const VIEWS = 3;
+const PICTURES = 2_000;
+/** Bytes of each object. */
+const OBJECT = 20_000;
 const SEEN_BY_MANY = { stories: 2, views: 200_000 };
 /** Of the command with all stories against the same with few: it must not grow with them. */
 const GOAL = 1.5;
@@ -64,9 +69,9 @@ interface Figures {
 }
 
 /** Runs the command to its end, and looks at its memory every 20 ms. */
-async function cleanUp(...args: string[]): Promise<Figures> {
+async function cleanUp(dataDir: string, ...args: string[]): Promise<Figures> {
   const command = spawn(process.execPath, [EXECUTABLE, "stories", "cleanup", "--json", ...args], {
-    env: { TINTYPE_DATA_DIR: server.dataDir, TINTYPE_LOG_FORMAT: "json" },
+    env: { TINTYPE_DATA_DIR: dataDir, TINTYPE_LOG_FORMAT: "json" },
     stdio: ["ignore", "pipe", "inherit"],
   });
   let said = "";
@@ -100,20 +105,43 @@ async function assertEmpty({ client }: BenchDatabase, jobs: number): Promise<voi
     throw new Error(`${stories} stories and ${views} views are left, and ${enqueued} removals enqueued, not ${jobs}`);
 }
 
+/** From the end of the command until the last object of PICTURES is gone. @returns milliseconds. */
+async function removeObjects(): Promise<number> {
+  await using stack = new AsyncDisposableStack();
+  const { dataDir, stop } = await startBenchServer(EXECUTABLE);
+  stack.defer(stop);
+  const database = await openBenchDatabase(dataDir);
+  stack.defer(() => database.close());
+  await load(database, PICTURES, VIEWS);
+  const { rows } = await database.client.query<{ id: string }>("SELECT id FROM media");
+  for (const key of rows.flatMap(({ id }) => objectKeys(id))) {
+    const file = join(dataDir, "media", key);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, Buffer.alloc(OBJECT));
+  }
+  const left = async () => (await database.client.query("SELECT FROM media LIMIT 1")).rowCount;
+  await cleanUp(dataDir);
+  const ended = performance.now();
+  while ((await left()) !== 0) await sleep(100);
+  return performance.now() - ended;
+}
+
+say(`the objects of ${PICTURES} pictures`);
+const objects_ms = await removeObjects();
 say(`${FEW} stories`);
 await load(database, FEW, VIEWS);
-const few = await cleanUp();
+const few = await cleanUp(server.dataDir);
 await assertEmpty(database, FEW);
 say(`loading ${stories} stories`);
 await load(database, stories, VIEWS);
 say("cleaning up");
-const rehearsed = await cleanUp("--dry-run");
+const rehearsed = await cleanUp(server.dataDir, "--dry-run");
 if (rehearsed.deleted_records !== stories) throw new Error(`the rehearsal counted ${rehearsed.deleted_records}`);
-const all = await cleanUp();
+const all = await cleanUp(server.dataDir);
 await assertEmpty(database, FEW + stories);
 say(`loading ${SEEN_BY_MANY.stories} stories that ${SEEN_BY_MANY.views} have seen`);
 await load(database, SEEN_BY_MANY.stories, SEEN_BY_MANY.views);
-const seen = await cleanUp();
+const seen = await cleanUp(server.dataDir);
 await assertEmpty(database, FEW + stories + SEEN_BY_MANY.stories);
 
 process.stdout.write(
@@ -129,6 +157,7 @@ process.stdout.write(
       views_of_the_seen: SEEN_BY_MANY.stories * SEEN_BY_MANY.views,
       views_per_second: (SEEN_BY_MANY.stories * SEEN_BY_MANY.views * 1_000) / seen.duration_ms,
       seen_peak_mib: seen.peak_mib,
+      pictures_per_second: (PICTURES * 1_000) / objects_ms,
     },
     ratios: [
       judged({

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import t from "tap";
+import { exactly } from "../test/support/exactly.ts";
 import { waitFor } from "../test/support/server.ts";
 import { type Phase, shutDown } from "./lifecycle.ts";
 
@@ -39,13 +40,16 @@ t.test("phases are run one after the other, whatever becomes of them", async (t)
   );
   t.equal(clean, false);
   t.same(ran, ["waits", "waited", "fails", "throws", "hangs", "ends"]);
-  t.match(said, [
-    { phase: "waits", msg: "shutdown phase done" },
-    { phase: "fails", msg: "shutdown phase failed", err: { message: "broken" } },
-    { phase: "throws", msg: "shutdown phase failed", err: { message: "at once" } },
-    { phase: "hangs", msg: "shutdown phase failed", err: { message: "took longer than 50 ms" } },
-    { phase: "ends", msg: "shutdown phase done" },
-  ]);
+  t.match(
+    said,
+    exactly(
+      { phase: "waits", msg: "shutdown phase done" },
+      { phase: "fails", msg: "shutdown phase failed", err: { message: "broken" } },
+      { phase: "throws", msg: "shutdown phase failed", err: { message: "at once" } },
+      { phase: "hangs", msg: "shutdown phase failed", err: { message: "took longer than 50 ms" } },
+      { phase: "ends", msg: "shutdown phase done" },
+    ),
+  );
   // Unheard, the failure of a phase that was left behind would end the process.
   late.reject(new Error("much later"));
   await new Promise((resolve) => setImmediate(resolve));

@@ -4,6 +4,7 @@ import { v4 as newId } from "uuid";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { brake } from "../../test/support/backup.ts";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { openContext } from "../../test/support/product/context.ts";
 import { uploadStory } from "../../test/support/product/stories.ts";
 import { waitFor } from "../../test/support/server.ts";
@@ -53,7 +54,7 @@ t.test("several at once share the work, and pass by what somebody has in hand", 
   const { rows } = await sql.query(
     "SELECT count(*)::int, count(DISTINCT data->>'medium_id')::int AS media FROM pgboss.job WHERE name = 'media.remove'",
   );
-  t.match(rows, [{ count: many, media: many }], "each picture once");
+  t.match(rows, exactly({ count: many, media: many }), "each picture once");
 });
 
 t.test("one that is kept at the same moment stays", async (t) => {

@@ -2,6 +2,7 @@
  * Views of stories through two servers, on a real Postgres and Redis. What is counted is held against the rows. What Redis
  * spares is in seen.test.ts.
  */
+
 import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
 import t from "tap";
@@ -10,6 +11,7 @@ import { verifyCounters } from "../../src/counters.ts";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
 import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { openContext } from "../../test/support/product/context.ts";
 import { block } from "../../test/support/product/graph.ts";
 import { endIn, newAccount, publishStory, untilWaiting } from "../../test/support/product/stories.ts";
@@ -153,16 +155,10 @@ t.test("reactions", async (t) => {
   await t.rejects(views.react(newId(), id, "👍"), { code: "STORY_NOT_FOUND" });
   t.equal(await look(views, second, id), true);
   const page = () => listViewers(db, author, { storyId: id, limit: 10, after: null });
-  t.match((await page()).rows, [
-    { id: second, reaction: null },
-    { id: viewer, reaction: "❤️" },
-  ]);
+  t.match((await page()).rows, exactly({ id: second, reaction: null }, { id: viewer, reaction: "❤️" }));
   t.same(await views.unreact(viewer, id), { reaction: null });
   t.same(await views.unreact(viewer, id), { reaction: null }, "again");
-  t.match((await page()).rows, [
-    { id: second, reaction: null },
-    { id: viewer, reaction: null },
-  ]);
+  t.match((await page()).rows, exactly({ id: second, reaction: null }, { id: viewer, reaction: null }));
 });
 
 t.test("a reaction may be taken back of what is over, or not for one any more", async (t) => {
@@ -207,9 +203,9 @@ t.test("counters are verified, and mended while people look on", async (t) => {
       onProgress: () => undefined,
       onWrong: (found) => wrong.push(found.id),
     });
-  t.match(await verify(false), [{ wrong: 0 }]);
+  t.match(await verify(false), exactly({ wrong: 0 }));
   await sql`UPDATE stories SET view_count = 7 WHERE id = ${id}`.execute(db);
-  t.match(await verify(true), [{ wrong: 1, repaired: 1 }]);
+  t.match(await verify(true), exactly({ wrong: 1, repaired: 1 }));
   t.same(wrong, [id]);
   t.same(await counted(id), { count: 1, rows: 1 });
 });

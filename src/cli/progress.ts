@@ -6,8 +6,8 @@ const EVERY = { terminal: 100, elsewhere: 10_000 };
 const BAR = 30;
 
 /**
- * Says on stderr what is being done: on a terminal one line that changes, elsewhere a line for each thing that is begun
- * (the words before a colon) and one every ten seconds.
+ * Says on stderr what is being done: on a terminal one line that changes. Elsewhere nothing for ten seconds, so that cron mails no
+ * short run that went well; then a line every ten seconds, and one for each thing that is begun (the words before a colon).
  */
 export function createProgress(stream: WriteStream = process.stderr): {
   say(doing: string): void;
@@ -16,13 +16,15 @@ export function createProgress(stream: WriteStream = process.stderr): {
   end(): void;
 } {
   const terminal = stream.isTTY === true;
+  const silentUntil = terminal ? 0 : performance.now() + EVERY.elsewhere;
   let next = 0;
   let topic = "";
   const say = (doing: string) => {
+    const now = performance.now();
     const begun = doing.split(":", 1)[0] ?? "";
-    if (begun === topic && performance.now() < next) return;
+    if (now < silentUntil || (begun === topic && now < next)) return;
     topic = begun;
-    next = performance.now() + (terminal ? EVERY.terminal : EVERY.elsewhere);
+    next = now + (terminal ? EVERY.terminal : EVERY.elsewhere);
     stream.write(terminal ? `\r\x1b[K${doing.slice(0, stream.columns - 1)}` : `${doing}\n`);
   };
   return {

@@ -1,4 +1,5 @@
 import t from "tap";
+import { exactly } from "../../test/support/exactly.ts";
 import { load, mistakes, withFile } from "../../test/support/product/config.ts";
 import { RESERVED } from "./names.ts";
 import { envName } from "./schema.ts";
@@ -50,6 +51,6 @@ t.test("Kubernetes' service links", async (t) => {
     `${names}: set by Kubernetes for a service of that name; put "enableServiceLinks: false" into the pod's spec`,
   ]);
   for (const [name, value] of Object.entries(env)) {
-    t.match(mistakes({ env: { [name]: value } }), [/enableServiceLinks: false/], name);
+    t.match(mistakes({ env: { [name]: value } }), exactly(/enableServiceLinks: false/), name);
   }
 });

@@ -184,7 +184,9 @@ t.test("one serve a data dir", async (t) => {
   });
 
   const late = await open(dataDir);
+  const ended = once(serve.process, "close");
   t.same(await serve.close(), { stopped: false }, "nor does a serve take it away from a command");
+  t.same(await ended, [0, null], "who has started the server ends, though it runs on");
   t.same(await query(late, "SELECT 1 AS one"), { one: 1 });
   t.same(await late.close(), { stopped: true });
 });

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import t from "tap";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { query, silent } from "../../test/support/product/database.ts";
 import { temporaryFolder, waitFor } from "../../test/support/server.ts";
 import { ConfigError, OperationError } from "../errors.ts";
@@ -85,7 +86,7 @@ t.test("a file that fails leaves nothing of itself and all that came before it",
   t.same([await exists(url, "good"), await exists(url, "half"), await exists(url, "never")], [true, false, false]);
 
   await writeFile(join(folder, "0002_bad.sql"), `${HEAD}CREATE TABLE half ();`);
-  t.match(await apply(url, folder), [{ name: "bad" }, { name: "never" }], "it goes on where it stopped");
+  t.match(await apply(url, folder), exactly({ name: "bad" }, { name: "never" }), "it goes on where it stopped");
 });
 
 t.test("a file that was applied is never edited", async (t) => {
@@ -146,7 +147,7 @@ t.test("a migration that waits for a lock lets others by, and is tried again", a
   );
   t.same(await query(url, "SELECT FROM one"), [], "it is in nobody's way for long");
   await holder.end();
-  t.match(await migrated, [{ name: "two" }, { name: "three" }]);
+  t.match(await migrated, exactly({ name: "two" }, { name: "three" }));
   t.same(await query(url, "SELECT last_value::int AS n FROM tries"), [{ n: 3 }]);
 });
 
@@ -171,9 +172,9 @@ t.test("a restore stops at the schema of its backup, and goes on from there", as
     "0002_two.sql": "CREATE TABLE two ();",
     "0003_three.sql": "CREATE TABLE three ();",
   });
-  t.match(await apply(url, folder, { upTo: 2 }), [{ name: "one" }, { name: "two" }]);
+  t.match(await apply(url, folder, { upTo: 2 }), exactly({ name: "one" }, { name: "two" }));
   t.same(await applied(url), [1, 2]);
-  t.match(await apply(url, folder), [{ name: "three" }]);
+  t.match(await apply(url, folder), exactly({ name: "three" }));
 });
 
 t.test("what is no migration is refused by name", async (t) => {

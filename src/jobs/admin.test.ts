@@ -1,5 +1,6 @@
 import t from "tap";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { openDb, query } from "../../test/support/product/database.ts";
 import { openClient, startWorker, type TestJob, testJob } from "../../test/support/product/jobs.ts";
 import { waitFor } from "../../test/support/server.ts";
@@ -37,22 +38,20 @@ t.test("jobs of every state are counted and listed", async (t) => {
   await waitFor(async () => (await statusOf("test.two"))?.retrying === 1, "the first try to fail");
   t.match(
     await listJobs(db, { failed: false, queue: "test.two", limit: 10 }),
-    [
-      {
-        queue: "test.two",
-        state: "retrying",
-        attempts: 1,
-        data: { n: 7 },
-        reason: "no luck with 7",
-        finished_at: null,
-      },
-    ],
+    exactly({
+      queue: "test.two",
+      state: "retrying",
+      attempts: 1,
+      data: { n: 7 },
+      reason: "no luck with 7",
+      finished_at: null,
+    }),
     "the try that failed counts while it waits for the next",
   );
-  t.match(await listJobs(db, { failed: false, queue: "test.idle", limit: 10 }), [
-    { state: "waiting", attempts: 0, reason: null, created_at: Date },
-    { state: "waiting", attempts: 0 },
-  ]);
+  t.match(
+    await listJobs(db, { failed: false, queue: "test.idle", limit: 10 }),
+    exactly({ state: "waiting", attempts: 0, reason: null, created_at: Date }, { state: "waiting", attempts: 0 }),
+  );
   t.equal((await listJobs(db, { failed: false, queue: "test.idle", limit: 1 })).length, 1);
   t.same(await listJobs(db, { failed: false, queue: "test.absent", limit: 10 }), []);
   const idle = {
@@ -71,9 +70,17 @@ t.test("jobs of every state are counted and listed", async (t) => {
   );
   await waitFor(async () => (await statusOf("test.two"))?.failed === 1, "the last try to fail");
   t.match(await statusOf("test.two"), { waiting: 0, retrying: 0, active: 0, failed: 1 });
-  t.match(await letters("test.two"), [
-    { queue: "test.two", state: "failed", attempts: 2, data: { n: 7 }, reason: "no luck with 7", finished_at: Date },
-  ]);
+  t.match(
+    await letters("test.two"),
+    exactly({
+      queue: "test.two",
+      state: "failed",
+      attempts: 2,
+      data: { n: 7 },
+      reason: "no luck with 7",
+      finished_at: Date,
+    }),
+  );
   const [letter] = await letters("test.two");
   t.ok(letter?.finished_at && letter.finished_at.getTime() - letter.created_at.getTime() >= 90_000, "its own age");
   t.notOk(

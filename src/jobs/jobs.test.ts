@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { testDatabase } from "../../test/support/database.ts";
+import { exactly } from "../../test/support/exactly.ts";
 import { openDb, query } from "../../test/support/product/database.ts";
 import { openClient, startWorker, testJob } from "../../test/support/product/jobs.ts";
 import { startProxy } from "../../test/support/proxy.ts";
@@ -174,7 +175,7 @@ t.test("an outage of Postgres itself uses up no try either", async (t) => {
   await way.cut();
   gate.resolve();
   await new Promise((resolve) => setTimeout(resolve, 1_500));
-  t.match(await rowsOf("test.cut"), [{ state: "active" }], "nobody could write anything down");
+  t.match(await rowsOf("test.cut"), exactly({ state: "active" }), "nobody could write anything down");
   await way.open();
   await untilState("test.cut", "created");
   await hurry("test.cut");
@@ -200,7 +201,7 @@ t.test("a job that lost its claim is not enqueued a second time", async (t) => {
   await waitFor(async () => runs[0]?.signal.aborted, "the signal");
   gate.resolve();
   await stop();
-  t.match(await rowsOf("test.lost"), [{ state: "completed" }]);
+  t.match(await rowsOf("test.lost"), exactly({ state: "completed" }));
 });
 
 t.test("a backlog is drained without waiting for polls", async (t) => {

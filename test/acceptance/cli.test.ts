@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import t from "tap";
 import type { Json } from "../support/client.ts";
 import { emptyDatabase, testDatabase } from "../support/database.ts";
+import { exactly } from "../support/exactly.ts";
 import { picture, truncated } from "../support/pictures.ts";
 import { EXECUTABLE, run, startServer, temporaryFolder, waitFor } from "../support/server.ts";
 
@@ -230,7 +231,7 @@ t.test("migrate and migrate --status", async (t) => {
   t.ok(migrations.every((row: { applied_at: null }) => row.applied_at === null));
   t.match(
     (await asJson("doctor", 1, empty)).checks,
-    [
+    exactly(
       {},
       {},
       {},
@@ -238,7 +239,7 @@ t.test("migrate and migrate --status", async (t) => {
       {},
       { name: "postgres", state: "ok" },
       { name: "schema", state: "failed", mend: /tintype migrate/ },
-    ],
+    ),
     "doctor says how to mend it",
   );
   const { applied } = await asJson("migrate", 0, empty);
@@ -332,7 +333,7 @@ t.test("jobs: status, list, retry and purge", async (t) => {
   t.strictSame(await asJson(`jobs retry ${id}`, 0), { retried: 1 });
   t.equal(await count("failed"), 1);
   t.equal(await count("waiting"), 1, "it waits for a worker");
-  t.match((await asJson("jobs list --queue media.process", 0)).jobs, [{ state: "waiting", reason: null }]);
+  t.match((await asJson("jobs list --queue media.process", 0)).jobs, exactly({ state: "waiting", reason: null }));
   t.equal((await asJson(`jobs retry ${id}`, 1)).error.code, "OperationError", "it is not among the failed any more");
 
   t.strictSame(await asJson("jobs purge --older-than 1h", 0), { purged: 0, dry_run: false });

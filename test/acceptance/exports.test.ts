@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import t from "tap";
 import type { Json } from "../support/client.ts";
+import { exactly } from "../support/exactly.ts";
 import {
   ask,
   askAnew,
@@ -144,8 +145,8 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
     if (field in me) t.same(value, me[field], `profile: ${field}`);
   }
   t.strictSame([json("profile.json").email, json("profile.json").bio], ["ana@example.org", 'two\nlines, "quoted"']);
-  t.match(json("sessions.json"), [{ address: "127.0.0.1", user_agent: "node" }]);
-  t.match(json("sign_in_addresses.json"), [{ address: "127.0.0.1", last_used_at: String }]);
+  t.match(json("sessions.json"), exactly({ address: "127.0.0.1", user_agent: "node" }));
+  t.match(json("sign_in_addresses.json"), exactly({ address: "127.0.0.1", last_used_at: String }));
   for (const [file, path] of [
     ["followers.json", "/users/ana/followers"],
     ["following.json", "/users/ana/following"],
@@ -161,24 +162,35 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
       file,
     );
   }
-  t.match(json("sent_follow_requests.json"), [{ username: "cleo", requested_at: /Z$/ }]);
-  t.match(json("likes.json"), [{ post_id: first.id, liked_at: String }]);
-  t.match(json("comments.json"), [{ id: said.id, post_id: first.id, parent_id: null, text: "Mine", like_count: 1 }]);
-  t.match(json("comment_likes.json"), [{ comment_id: said.id, liked_at: String }]);
-  t.match(json("saved.json"), [{ post_id: first.id, saved_at: String, collections: ["Mine"] }]);
-  t.match(json("collections.json"), [{ name: "Mine", created_at: String }]);
+  t.match(json("sent_follow_requests.json"), exactly({ username: "cleo", requested_at: /Z$/ }));
+  t.match(json("likes.json"), exactly({ post_id: first.id, liked_at: String }));
+  t.match(
+    json("comments.json"),
+    exactly({ id: said.id, post_id: first.id, parent_id: null, text: "Mine", like_count: 1 }),
+  );
+  t.match(json("comment_likes.json"), exactly({ comment_id: said.id, liked_at: String }));
+  t.match(json("saved.json"), exactly({ post_id: first.id, saved_at: String, collections: exactly("Mine") }));
+  t.match(json("collections.json"), exactly({ name: "Mine", created_at: String }));
   const { kept, view_count, expires_at } = (await ana.request("GET", `/stories/${story}`)).body;
-  t.match(json("stories.json"), [
-    { id: story, audience: "everyone", status: "published", failure: null, kept, view_count, expires_at },
-  ]);
-  t.match(json("stories.json")[0].media, [{ file: `stories/${story}.webp`, alt_text: null, original_kept: true }]);
-  t.match(json("highlights.json"), [{ id: highlight.id, title: "Best", story_ids: [story], created_at: String }]);
+  t.match(
+    json("stories.json"),
+    exactly({ id: story, audience: "everyone", status: "published", failure: null, kept, view_count, expires_at }),
+  );
+  t.match(
+    json("stories.json")[0].media,
+    exactly({ file: `stories/${story}.webp`, alt_text: null, original_kept: true }),
+  );
+  t.match(
+    json("highlights.json"),
+    exactly({ id: highlight.id, title: "Best", story_ids: exactly(story), created_at: String }),
+  );
   t.strictSame(json("story_preferences.json"), { keep_archive: false });
-  t.match(json("story_views.json"), [
-    { story_id: seen, author: { username: "bert" }, viewed_at: String, reaction: null },
-  ]);
-  t.match(json("close_friends.json"), [{ username: "bert", added_at: String }]);
-  t.match(json("stories_hidden_from.json"), [{ username: "cleo", hidden_at: String }]);
+  t.match(
+    json("story_views.json"),
+    exactly({ story_id: seen, author: { username: "bert" }, viewed_at: String, reaction: null }),
+  );
+  t.match(json("close_friends.json"), exactly({ username: "bert", added_at: String }));
+  t.match(json("stories_hidden_from.json"), exactly({ username: "cleo", hidden_at: String }));
   const posts = new Map(json("posts.json").map((post: Json) => [post.id, post]));
   for (const { id } of [first, second]) {
     const shown = (await ana.request("GET", `/posts/${id}`)).body;

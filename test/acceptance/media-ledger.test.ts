@@ -5,6 +5,7 @@ import pg from "pg";
 import t from "tap";
 import { objectsOf, tintype } from "../support/backup.ts";
 import type { Json } from "../support/client.ts";
+import { exactly } from "../support/exactly.ts";
 import { picture, truncated } from "../support/pictures.ts";
 import { run, waitFor } from "../support/server.ts";
 import { processed, publish, startService } from "../support/service.ts";
@@ -40,7 +41,7 @@ t.test("rows and objects that agree", async (t) => {
   const report = await verify(0, "--older-than", "0s");
   const objects = (await keys()).length;
   t.equal(objects, 4 * 5 + 1);
-  t.match(report, { ok: true, known: objects, found: objects, hashed: objects, differences: [] });
+  t.match(report, { ok: true, known: objects, found: objects, hashed: objects, differences: exactly() });
   t.same(report.counts, { missing: 0, orphan: 0, wrong_size: 0, wrong_hash: 0, unreadable: 0 });
   t.ok(report.found_bytes > 0 && report.duration_ms > 0);
   t.equal((await verify(0, "--older-than", "0", "--sample", "0")).hashed, 0);
@@ -60,22 +61,28 @@ t.test("usage by kind and by user", async (t) => {
   const whole = { ...total, bytes: total.original_bytes + total.rendition_bytes };
   t.same(usage.total, whole);
   t.equal(usage.users, 2);
-  t.match(usage.by_kind, [
-    { kind: "post", state: "ready", media: 4, originals: 4, original_bytes: 4 * photo.length, renditions: 16 },
-    {
-      kind: "post",
-      state: "failed",
-      media: 1,
-      original_bytes: broken,
-      renditions: 0,
-      rendition_bytes: 0,
-      bytes: broken,
-    },
-  ]);
-  t.match(usage.by_user, [
-    { username: "ana", media: 3, renditions: 12 },
-    { username: "bob", media: 2, original_bytes: photo.length + broken },
-  ]);
+  t.match(
+    usage.by_kind,
+    exactly(
+      { kind: "post", state: "ready", media: 4, originals: 4, original_bytes: 4 * photo.length, renditions: 16 },
+      {
+        kind: "post",
+        state: "failed",
+        media: 1,
+        original_bytes: broken,
+        renditions: 0,
+        rendition_bytes: 0,
+        bytes: broken,
+      },
+    ),
+  );
+  t.match(
+    usage.by_user,
+    exactly(
+      { username: "ana", media: 3, renditions: 12 },
+      { username: "bob", media: 2, original_bytes: photo.length + broken },
+    ),
+  );
   const store = await verify(0, "--older-than", "0s", "--sample", "0");
   t.equal(usage.total.bytes, store.found_bytes, "rows say what the store has");
   const ofBob = await tintype(["media", "usage", "--user", "bob", "--by", "user"], env);

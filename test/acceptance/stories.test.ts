@@ -3,6 +3,7 @@ import sharp from "sharp";
 import t from "tap";
 import type { Answer, Json } from "../support/client.ts";
 import { walk } from "../support/pages.ts";
+import { exactly } from "../support/exactly.ts";
 import { picture, svg, truncated, wrongCorners } from "../support/pictures.ts";
 import { startService } from "../support/service.ts";
 import { postStory, processedStory, publishStory, storyForm } from "../support/stories.ts";
@@ -40,7 +41,7 @@ async function renditionsOf(story: Json): Promise<Record<string, string>> {
 t.test("a story that is processed is there for its author alone", async (t) => {
   const { status, body } = await ana.request("GET", `/stories/${unreadable}`);
   t.match({ status, body }, { status: 200, body: { status: "processing", failure: null, published_at: null } });
-  t.match(body.media, [{ width: null, thumbhash: null, thumbnail_url: null, large_url: null }]);
+  t.match(body.media, exactly({ width: null, thumbhash: null, thumbnail_url: null, large_url: null }));
   t.equal(codeOf(await ben.request("GET", `/stories/${unreadable}`)), "404 STORY_NOT_FOUND");
   for (const asker of [ana, ben]) t.strictSame(idsOf(await asker.request("GET", "/users/ana/stories")), []);
 });
@@ -57,7 +58,7 @@ t.test("a picture becomes a story, which is there for a day", async (t) => {
     author: { id: ana.id, username: "ana" },
     status: "published",
     failure: null,
-    media: [{ type: "image", alt_text: "a tower", duration: null, video_url: null, thumbhash: String }],
+    media: exactly({ type: "image", alt_text: "a tower", duration: null, video_url: null, thumbhash: String }),
     duration: 7,
     audience: "everyone",
     seen: true,
@@ -169,7 +170,7 @@ t.test("a picture that cannot be decoded fails the story, for its author alone",
   t.match(failed, {
     status: "failed",
     failure: { code: "PICTURE_UNREADABLE", message: /^The .+\.$/ },
-    media: [{ large_url: null }],
+    media: exactly({ large_url: null }),
     published_at: null,
     expires_at: null,
     view_count: 0,

@@ -2,6 +2,7 @@ import pg from "pg";
 import t from "tap";
 import { tintype } from "../support/backup.ts";
 import type { Client, Json, SignedIn } from "../support/client.ts";
+import { exactly } from "../support/exactly.ts";
 import { picture } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
@@ -78,7 +79,7 @@ t.test("a highlight shows stories that are over to those whom they are for", asy
   t.strictSame(ids(await get(bert, path)), [open.id, close.id], "the oldest first");
   const page = await get(bert, `${path}?limit=1`);
   t.strictSame(ids(await get(bert, `${path}?limit=1&cursor=${page.next_cursor}`)), [close.id]);
-  t.match((await get(bert, "/users/ana/highlights")).items, [{ id: made.body.id, count: 2 }]);
+  t.match((await get(bert, "/users/ana/highlights")).items, exactly({ id: made.body.id, count: 2 }));
 
   const [seen] = (await get(cleo, "/users/ana/highlights")).items;
   t.match(seen, { count: 1, cover: new RegExp(open.media[0].id) }, "without what is for close friends");
@@ -108,7 +109,11 @@ t.test("a highlight shows stories that are over to those whom they are for", asy
 
   t.equal(await statusOf(ana, "DELETE", `/stories/${close.id}`), 204);
   t.equal(await statusOf(bert, "GET", path), 404, "what is deleted leaves it at once");
-  t.match((await get(ana, "/users/ana/highlights")).items, [{ count: 0, cover: null }], "its owner has it, empty");
+  t.match(
+    (await get(ana, "/users/ana/highlights")).items,
+    exactly({ count: 0, cover: null }),
+    "its owner has it, empty",
+  );
   t.strictSame(ids(await get(ana, path)), []);
   for (let time = 0; time < 2; time++) {
     const { body } = await ana.request("POST", `/me/highlights/${made.body.id}/stories/${open.id}`);
@@ -191,9 +196,9 @@ t.test("its picture is known to operators as a story's, and made again in its sh
   const { id, media } = await tell(bert);
   const [{ id: medium, width, height }] = media;
   const listed = await tintype(["media", "list", "--user", "bert", "--limit", "1"], env);
-  t.match(listed.media, [{ id: medium, kind: "story", post_id: null, story_id: id }]);
+  t.match(listed.media, exactly({ id: medium, kind: "story", post_id: null, story_id: id }));
   const { by_kind } = await tintype(["media", "usage", "--user", "bert", "--by", "kind"], env);
-  t.match(by_kind, [{ kind: "story", state: "ready", renditions: by_kind[0].media * 4 }]);
+  t.match(by_kind, exactly({ kind: "story", state: "ready", renditions: by_kind[0].media * 4 }));
   await sql.query("UPDATE renditions SET width = 1, height = 1 WHERE medium_id = $1", [medium]);
   t.ok((await tintype(["media", "reprocess", "--user", "bert", "--kind", "story"], env)).enqueued > 0);
   await waitFor(async () => {

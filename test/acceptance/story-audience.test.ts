@@ -1,5 +1,6 @@
 import t from "tap";
 import type { Answer, Client, Json, SignedIn } from "../support/client.ts";
+import { exactly } from "../support/exactly.ts";
 import { ask, fetchFiles, place, settled } from "../support/exports.ts";
 import { picture } from "../support/pictures.ts";
 import { waitFor } from "../support/server.ts";
@@ -132,7 +133,7 @@ t.test("they are in the takeout, and go with the account at either end", async (
     ["stories_hidden_from.json", "hidden_at"],
   ] as const) {
     const row = (person: SignedIn, username: string) => ({ id: person.id, username, display_name: null, [time]: /Z$/ });
-    t.match(JSON.parse(String(files.get(file))), [row(nora, "nora"), row(max, "max")]);
+    t.match(JSON.parse(String(files.get(file))), exactly(row(nora, "nora"), row(max, "max")));
   }
   t.equal((await lea.request("DELETE", "/me", { json: { password: lea.password } })).status, 202);
   await waitFor(async () => {

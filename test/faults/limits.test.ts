@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import t from "tap";
 import type { SignedIn } from "../support/client.ts";
+import { exactly } from "../support/exactly.ts";
 import { run, startServer, waitFor } from "../support/server.ts";
 import { startService } from "../support/service.ts";
 import { redisService } from "../support/services.ts";
@@ -168,7 +169,7 @@ t.test("Redis is killed in between: the limit holds", async (t) => {
   await service.resume();
 
   const reset = await run(["limits", "reset", "ana", "--action", "follow", "--json"], env);
-  t.match(JSON.parse(reset.stdout), { reset: ["follow"], dry_run: false });
+  t.match(JSON.parse(reset.stdout), { reset: exactly("follow"), dry_run: false });
   await waitFor(async () => (await follow(1)) === 1, "the reset");
   t.match((await show("--address", "127.0.0.1"))("login"), { most: 5 });
 

@@ -3,6 +3,7 @@ import t, { type Test } from "tap";
 import { tintype } from "../support/backup.ts";
 import { bucketContent, s3Environment } from "../support/bucket.ts";
 import { testDatabase } from "../support/database.ts";
+import { exactly } from "../support/exactly.ts";
 import { type Step, startKilling } from "../support/kills.ts";
 import { picture } from "../support/pictures.ts";
 import { run, start, startServer, temporaryFolder, waitFor } from "../support/server.ts";
@@ -94,7 +95,7 @@ t.test("killed at each step", async (t) => {
   hand.release();
   t.match(
     (await sql.query("SELECT status, medium_id FROM stories WHERE id = $1", [due[0]?.id])).rows,
-    [{ status: "removed", medium_id: null }],
+    exactly({ status: "removed", medium_id: null }),
     "killed between two transactions",
   );
   t.equal((await sql.query("SELECT FROM story_views WHERE story_id = $1", [due[0]?.id])).rowCount, 2_000);
@@ -144,7 +145,7 @@ t.test("several that are killed, and several that are not, share the work", asyn
   t.equal((await sql.query("SELECT FROM story_views")).rowCount, 0);
   const jobs =
     "SELECT count(*)::int, count(DISTINCT data->>'medium_id')::int AS media FROM pgboss.job WHERE name = 'media.remove'";
-  t.match((await sql.query(jobs)).rows, [{ count: due, media: due }], "each picture once");
+  t.match((await sql.query(jobs)).rows, exactly({ count: due, media: due }), "each picture once");
 });
 
 t.test("a story of 200,000 views goes in many transactions", async (t) => {
@@ -203,7 +204,7 @@ t.test("the media store is down meanwhile", async (t) => {
 
   await service.kill();
   t.match(await tintype(["stories", "cleanup"], env), { deleted_records: 3, deleted_media: 3, skipped: 0 });
-  t.match((await sql.query("SELECT id FROM stories")).rows, [{ id: stays.id }]);
+  t.match((await sql.query("SELECT id FROM stories")).rows, exactly({ id: stays.id }));
   const waiting = () => sql.query("SELECT FROM pgboss.job WHERE name = 'media.remove' AND state < 'completed'");
   await waitFor(
     async () =>

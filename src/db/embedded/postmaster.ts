@@ -1,5 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -59,7 +60,7 @@ export function launch(cluster: Cluster, binaries: string, socketDir: string, st
   });
   let output = "";
   let end: string | null = null;
-  // It says only why it cannot start; from then on its own collector writes the log, and the pipe is closed.
+  // It says only why it cannot start; from then on its own collector writes the log.
   server.stderr.setEncoding("utf8").on("data", (text: string) => {
     output += text;
   });
@@ -70,6 +71,8 @@ export function launch(cluster: Cluster, binaries: string, socketDir: string, st
     end ??= code === 0 ? "" : `${output}ended with ${signal ?? code}`;
   });
   server.unref();
+  // The collector keeps the other end of the pipe open for as long as the server runs.
+  if (server.stderr instanceof Socket) server.stderr.unref();
   return { pid: server.pid, running: () => end === null, failure: () => end || null };
 }
 
