@@ -12,7 +12,7 @@ import { migratingStore } from "./drivers/media/migrating.ts";
 import { openS3Store, prepareBucket } from "./drivers/media/s3.ts";
 import { ConfigError, DependencyError } from "./errors.ts";
 import { createEmit } from "./events.ts";
-import { type Feature, jobsOf, keptData } from "./feature.ts";
+import { type Feature, handlersOf, jobsOf, keptData } from "./feature.ts";
 import { installJobQueue, type JobQueue, openJobQueue } from "./jobs/queue.ts";
 import { createNotices } from "./notices.ts";
 import type { MediaStore } from "./ports/media.ts";
@@ -70,10 +70,7 @@ export async function openDeps(options: {
       queue,
       enqueue: queue.enqueue,
       enqueueAll: queue.enqueueAll,
-      emit: createEmit(
-        features.map((feature) => feature.on ?? {}),
-        () => context,
-      ),
+      emit: createEmit(handlersOf(allFeatures, features), () => context),
       notices,
       kept: keptData(allFeatures, () => context),
     };

@@ -16,7 +16,7 @@ export type EventHandlers<Context> = {
   [Name in EventName]?: (tx: Tx, event: Events[Name], context: Context) => Promise<void>;
 };
 
-/** Tells every enabled feature that something is now true, in the transaction that makes it so. */
+/** Tells the features that something is now true, in the transaction that makes it so: see `handlersOf`. */
 export type Emit = <Name extends EventName>(tx: Tx, name: Name, event: Events[Name]) => Promise<void>;
 
 /** Binds handlers to the context that they are given; an event that nobody handles is no error. */

@@ -47,6 +47,11 @@ export interface Feature {
   /** By oclif id (`users:create`). Loaded when the command map is asked for, so imports must stay light. */
   commands?: Readonly<Record<string, Command.Class>>;
   on?: EventHandlers<Context>;
+  /**
+   * Handlers that are called also where it is off, after those above: by what they are told they make void what servers in
+   * which it is on share, in Redis say.
+   */
+  always?: EventHandlers<Context>;
   /** Called by each serve and worker in which it is off: it is not told of events there, and what it keeps by them is void. */
   off?: (context: Context) => Promise<void>;
   /**
@@ -100,6 +105,11 @@ export function enabledFeatures(all: readonly Feature[], selected: readonly stri
 /** The jobs of all these features. */
 export function jobsOf(features: readonly Feature[]): Job<Context>[] {
   return features.flatMap((feature) => feature.jobs ?? []);
+}
+
+/** Who is told of events: the features that are on, and of the others `always`. In the order of the list. */
+export function handlersOf(all: readonly Feature[], enabled: readonly Feature[]): EventHandlers<Context>[] {
+  return all.flatMap((feature) => [(enabled.includes(feature) && feature.on) || {}, feature.always ?? {}]);
 }
 
 /** What these features keep. Erasing begins with the last: what it keeps may refer to what those before it keep. */

@@ -13,6 +13,7 @@ CREATE TABLE stories (
   status          text NOT NULL CHECK (status IN ('processing', 'published', 'failed', 'removed')),
   failure_code    text,
   failure_message text,
+  failed_at       timestamptz(3),
   -- Its rows in story_views.
   view_count      integer NOT NULL DEFAULT 0 CHECK (view_count >= 0),
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
@@ -21,10 +22,14 @@ CREATE TABLE stories (
   expires_at      timestamptz(3),
   -- Its author keeps it, with who has seen it, when it is over. Decided when it is published.
   kept            boolean NOT NULL DEFAULT false,
+  -- It was put into a highlight once: it is kept, whatever its author wants of stories later.
+  highlighted     boolean NOT NULL DEFAULT false,
   CHECK ((published_at IS NULL) = (expires_at IS NULL)),
   CHECK (status <> 'published' OR published_at IS NOT NULL),
   CHECK ((status = 'removed') = (medium_id IS NULL)),
-  CHECK (status = 'removed' OR (status = 'failed') = (failure_code IS NOT NULL))
+  CHECK (status = 'removed' OR (status = 'failed') = (failure_code IS NOT NULL)),
+  CHECK ((failure_code IS NULL) = (failed_at IS NULL)),
+  CHECK (kept OR NOT highlighted)
 )
 -- Views are counted in it, many times an hour: room for that in its page.
 WITH (fillfactor = 80);
@@ -37,6 +42,7 @@ CREATE INDEX stories_active_idx ON stories (user_id, expires_at, published_at, i
 CREATE INDEX stories_kept_idx ON stories (user_id, published_at DESC, id DESC) WHERE kept AND status = 'published';
 -- What there is, or will be, to clean up.
 CREATE INDEX stories_expiring_idx ON stories (expires_at, id) WHERE status = 'published' AND NOT kept;
+CREATE INDEX stories_failed_idx ON stories (failed_at, id) WHERE status = 'failed';
 CREATE INDEX stories_unpublished_idx ON stories (created_at, id) WHERE status <> 'published';
 
 -- Who has seen a story. It does not refer to the story, which a batch of views holds anyway while it is written.

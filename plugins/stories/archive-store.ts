@@ -26,23 +26,32 @@ export async function setKeepsArchive(tx: Tx, userId: string, keep_archive: bool
     .execute();
 }
 
-/** Holds an author's stories that are not over, until the transaction ends. */
-export async function lockCurrent(tx: Tx, userId: string): Promise<void> {
-  await sql`
-    SELECT FROM stories WHERE user_id = ${userId}::uuid AND status = 'published' AND expires_at > now()
+/** Holds an author's stories that are not over, until the transaction ends. @returns their ids. */
+export async function lockCurrent(tx: Tx, userId: string): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    SELECT id FROM stories WHERE user_id = ${userId}::uuid AND status = 'published' AND expires_at > now()
     ORDER BY id FOR NO KEY UPDATE`.execute(tx);
+  return rows.map(({ id }) => id);
+}
+
+/** Whether the author has others than these stories that are not over. */
+export async function hasOtherCurrent(tx: Tx, userId: string, ids: readonly string[]): Promise<boolean> {
+  const { rows } = await sql`
+    SELECT FROM stories WHERE user_id = ${userId}::uuid AND status = 'published' AND expires_at > now()
+      AND id <> ALL(${ids}::uuid[]) LIMIT 1`.execute(tx);
+  return rows.length > 0;
 }
 
 /**
- * Keeps an author's stories that are not over, or leaves those alone that are in no highlight. The caller holds them. Not
- * those that were over while it waited for that: they are gone for their author too, or kept.
+ * Keeps an author's stories that are not over, or leaves those alone that were never put into a highlight. The caller holds
+ * them. Not those that were over while it waited for that: they are gone for their author too, or kept.
  */
 export async function setCurrentKept(tx: Tx, userId: string, kept: boolean): Promise<void> {
   await sql`
     UPDATE stories SET kept = ${kept}
     WHERE user_id = ${userId}::uuid AND status = 'published' AND kept <> ${kept}
       AND expires_at > now() AND expires_at > clock_timestamp()
-      ${kept ? sql`` : sql`AND NOT EXISTS (SELECT FROM highlight_stories WHERE story_id = stories.id)`}`.execute(tx);
+      AND NOT highlighted`.execute(tx);
 }
 
 /** One page of an author's own stories that are kept and over, the latest published first. */

@@ -1,18 +1,19 @@
 /** What keeps a story, against what publishes it, takes it away and ends it, all at once on connections of their own. */
 import { sql } from "kysely";
+import pg from "pg";
 import t from "tap";
-import { v7 as newId } from "uuid";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { load } from "../../test/support/product/config.ts";
 import { openDb } from "../../test/support/product/database.ts";
+import { newAccount, uploadStory } from "../../test/support/product/stories.ts";
 import { waitFor } from "../../test/support/server.ts";
 import { lockAccounts } from "../accounts/index.ts";
 import { changeStoryPreferences, storyPreferences } from "./archive.ts";
 import { listArchive } from "./archive-store.ts";
 import { cleanUp } from "./cleanup.ts";
-import { addToHighlight, createHighlight } from "./highlights.ts";
+import { addToHighlight, createHighlight, takeFromHighlight } from "./highlights.ts";
 import { removeStory, settleStory } from "./stories.ts";
 
 const { url } = await testDatabase(t);
@@ -27,30 +28,13 @@ const context = {
 };
 const ROUNDS = 15;
 
-const ana = newId();
-await db
-  .insertInto("users")
-  .values({ id: ana, username: "ana", email: "ana@example.org", password_hash: "" })
-  .execute();
+const ana = await newAccount(db);
 
-/** An uploaded story that is not published yet. */
-async function upload(): Promise<{ id: string; medium_id: string }> {
-  const [id, medium_id] = [newId(), newId()];
-  await sql`
-    INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256)
-    VALUES (${medium_id}, ${ana}, 'story', 'processing', 'image/jpeg', 1, '')`.execute(db);
-  await db
-    .insertInto("stories")
-    .values({ id, user_id: ana, medium_id, audience: "everyone", duration: null, status: "processing" })
-    .execute();
-  return { id, medium_id };
-}
-
-const settle = (medium_id: string) => inTransaction(other, (tx) => settleStory(tx, context, medium_id, null));
+const settle = (medium: string) => inTransaction(other, (tx) => settleStory(tx, context, medium, null));
 
 async function published(): Promise<string> {
-  const { id, medium_id } = await upload();
-  await settle(medium_id);
+  const { id, medium } = await uploadStory(db, ana, "everyone");
+  await settle(medium);
   return id;
 }
 
@@ -60,6 +44,12 @@ async function stateOf(id: string): Promise<{ status: string; kept: boolean; hig
     FROM stories WHERE id = ${id}`.execute(db);
   return rows[0];
 }
+
+const waiting = (others: number) => async () => {
+  const { rows } = await sql`
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`.execute(db);
+  return rows.length >= others;
+};
 
 /** Holds the account until this is called, with so many others that wait for locks. */
 async function holdAccount(): Promise<(waiting: number) => Promise<void>> {
@@ -71,12 +61,8 @@ async function holdAccount(): Promise<(waiting: number) => Promise<void>> {
     await released;
   });
   await held;
-  return async (waiting) => {
-    await waitFor(async () => {
-      const { rows } = await sql`
-        SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`.execute(db);
-      return rows.length >= waiting;
-    }, "the others to wait");
+  return async (others) => {
+    await waitFor(waiting(others), "the others to wait");
     release();
     await holding;
   };
@@ -98,10 +84,10 @@ const cleanNow = () => cleanUp({ ...context, db: other }, { grace: 0, signal: ne
 t.test("a story that is published while the setting changes is kept as the setting says", async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const keep_archive = round % 2 === 0;
-    const story = await upload();
+    const story = await uploadStory(db, ana, "everyone");
     const release = round < 4 ? await holdAccount() : null;
-    const first = round % 4 < 2 ? settle(story.medium_id) : changeStoryPreferences(db, ana, { keep_archive });
-    const second = round % 4 < 2 ? changeStoryPreferences(db, ana, { keep_archive }) : settle(story.medium_id);
+    const first = round % 4 < 2 ? settle(story.medium) : changeStoryPreferences(db, ana, { keep_archive });
+    const second = round % 4 < 2 ? changeStoryPreferences(db, ana, { keep_archive }) : settle(story.medium);
     await release?.(2);
     await Promise.all([first, second]);
     t.strictSame(await storyPreferences(db, ana), { keep_archive });
@@ -124,6 +110,39 @@ t.test("one that is put into a highlight while the setting is turned off stays k
     t.match(await stateOf(apart), { kept: false, highlighted: false });
     await sql`DELETE FROM highlights WHERE title = 'one'`.execute(db);
   }
+  const story = await published();
+  await addToHighlight(db, ana, highlight, story);
+  await takeFromHighlight(db, ana, highlight, story);
+  for (const keep_archive of [false, true, false]) await changeStoryPreferences(db, ana, { keep_archive });
+  t.match(await stateOf(story), { kept: true, highlighted: false }, "also when it is taken out again");
+});
+
+t.test("the setting never waits for a story behind the account", async (t) => {
+  await changeStoryPreferences(db, ana, { keep_archive: false });
+  const story = await upload();
+  const release = await holdAccount();
+  const settling = settle(story.medium_id);
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  t.teardown(() => client.end());
+  await client.query("BEGIN");
+  await waitFor(waiting(1), "the account");
+  // As a removal: the story, then the account.
+  const taken = client.query("SELECT FROM stories WHERE id = $1 FOR UPDATE", [story.id]);
+  await waitFor(waiting(2), "the story");
+  const changed = changeStoryPreferences(db, ana, { keep_archive: true });
+  await release(3);
+  await Promise.all([settling, taken]);
+  await waitFor(async () => {
+    const { rowCount } = await client.query(
+      "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))",
+    );
+    return rowCount === 1;
+  }, "the change to wait for the story");
+  await t.resolves(client.query("SELECT FROM users WHERE id = $1 FOR UPDATE NOWAIT", [ana]), "the account is free");
+  await client.query("COMMIT");
+  t.strictSame(await changed, { keep_archive: true });
+  t.match(await stateOf(story.id), { status: "published", kept: true });
 });
 
 t.test("a story that ends is kept by whoever came before its end, and else gone for good", async (t) => {

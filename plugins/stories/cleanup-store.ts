@@ -9,11 +9,11 @@ export interface Terms {
 
 /**
  * Stories that are nobody's any more, each kind by an index in the order of `at`: published ones that are over and that nobody
- * keeps; what failed, as long after it was uploaded; and what is left of removed ones, which waits for nothing.
+ * keeps; what failed, as long after it failed; and what is left of removed ones, which waits for nothing.
  */
 const DUE = {
   expired: { at: "expires_at", are: sql`status = 'published' AND NOT kept` },
-  failed: { at: "created_at", are: sql`status = 'failed'` },
+  failed: { at: "failed_at", are: sql`status = 'failed'` },
   removed: { at: "created_at", are: sql`status = 'removed'` },
 } as const satisfies Record<string, { at: string; are: RawBuilder<unknown> }>;
 
@@ -107,12 +107,11 @@ export async function markAllRemoved(tx: Tx, ids: readonly string[]): Promise<vo
     WHERE id = ANY(${ids}::uuid[]) AND status <> 'removed'`.execute(tx);
 }
 
-/** Deletes views of these stories, `limit` at most. @returns how many. */
-export async function deleteViews(tx: Tx, storyIds: readonly string[], limit: number): Promise<number> {
-  const { numAffectedRows = 0n } = await sql`
+/** Deletes views of these stories, `limit` at most. One that another transaction changes meanwhile stays, for the next time. */
+export async function deleteViews(tx: Tx, storyIds: readonly string[], limit: number): Promise<void> {
+  await sql`
     DELETE FROM story_views
     WHERE ctid IN (SELECT ctid FROM story_views WHERE story_id = ANY(${storyIds}::uuid[]) LIMIT ${limit})`.execute(tx);
-  return Number(numAffectedRows);
 }
 
 /** Deletes those of these stories that have no views left. The caller holds them. @returns how many. */

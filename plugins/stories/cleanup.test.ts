@@ -1,10 +1,15 @@
 import pg from "pg";
 import t from "tap";
 import { v4 as newId } from "uuid";
+import { inTransaction } from "../../src/db/transaction.ts";
+import { brake } from "../../test/support/backup.ts";
 import { testDatabase } from "../../test/support/database.ts";
 import { openContext } from "../../test/support/product/context.ts";
-import { writeExpired } from "../../test/support/stories-cleanup.ts";
-import { cleanUp, rehearseCleanup } from "./cleanup.ts";
+import { uploadStory } from "../../test/support/product/stories.ts";
+import { waitFor } from "../../test/support/server.ts";
+import { age, writeExpired } from "../../test/support/stories-cleanup.ts";
+import { cleanUp, finishRemoval, rehearseCleanup } from "./cleanup.ts";
+import { settleStory } from "./stories.ts";
 
 const { url } = await testDatabase(t);
 const sql = new pg.Pool({ connectionString: url, max: 2 });
@@ -28,15 +33,23 @@ t.test("several at once share the work, and pass by what somebody has in hand", 
   await client.query("SELECT FROM stories ORDER BY expires_at, id LIMIT 3 FOR UPDATE");
   const some = await cleanUp(context, { grace, limit: 600, signal });
   t.same(some, { deleted_media: 600, deleted_records: 600, skipped: 3 });
-  const all = await Promise.all(Array.from({ length: 3 }, () => cleanUp(context, { grace, signal })));
+  // Each gets its first batch in hand, and none goes further before all have.
+  const views = await brake(t, url, "story_views", "SHARE");
+  const cleaning = Array.from({ length: 3 }, () => cleanUp(context, { grace, signal }));
+  await waitFor(async () => (await views.waiting()) === 3, "three of them");
+  await views.release();
+  const all = await Promise.all(cleaning);
   await client.query("ROLLBACK");
   client.release();
   t.same(await rehearseCleanup(context, { grace, signal }), { deleted_media: 3, deleted_records: 3, skipped: 0 });
   t.same(await cleanUp(context, { grace, signal }), { deleted_media: 3, deleted_records: 3, skipped: 0 });
-  t.equal(
-    all.reduce((sum, { deleted_records }) => sum + deleted_records, 603),
-    many,
-  );
+  for (const { deleted_records } of all) t.ok(deleted_records >= 497, `one had ${deleted_records}`);
+  for (const name of ["deleted_records", "deleted_media"] as const) {
+    t.equal(
+      all.reduce((sum, cleanup) => sum + cleanup[name], 603),
+      many,
+    );
+  }
   const { rows } = await sql.query(
     "SELECT count(*)::int, count(DISTINCT data->>'medium_id')::int AS media FROM pgboss.job WHERE name = 'media.remove'",
   );
@@ -92,4 +105,38 @@ t.test("views go in parts, also those of what another left", async (t) => {
   t.ok(deleted_records > 0 && deleted_media === 0, "their pictures' removal was enqueued before");
   t.equal((await sql.query("SELECT FROM stories")).rowCount, 0);
   t.equal((await sql.query("SELECT FROM story_views")).rowCount, 0);
+});
+
+t.test("a view that gets a reaction meanwhile goes too, and the story with it", async (t) => {
+  await writeExpired(sql, ana, 1);
+  const { rows } = await sql.query("UPDATE stories SET status = 'removed', medium_id = NULL RETURNING id");
+  await sql.query("INSERT INTO story_views (story_id, viewer_id) SELECT stories.id, users.id FROM stories, users");
+  await sql.query("DELETE FROM story_views WHERE viewer_id NOT IN (SELECT viewer_id FROM story_views LIMIT 10)");
+  const client = await sql.connect();
+  await client.query("BEGIN");
+  await client.query(
+    "UPDATE story_views SET reaction = '❤️' WHERE viewer_id = (SELECT max(viewer_id::text)::uuid FROM story_views)",
+  );
+  const removal = finishRemoval(context, [rows[0].id], { signal });
+  await waitFor(async () => {
+    const { rowCount } = await sql.query(
+      "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'",
+    );
+    return rowCount === 1;
+  }, "the removal to wait");
+  await client.query("COMMIT");
+  client.release();
+  await removal;
+  t.equal((await sql.query("SELECT FROM story_views")).rowCount, 0);
+  t.equal((await sql.query("SELECT FROM stories")).rowCount, 0);
+});
+
+t.test("one that failed is there as long as a story is shown, from its failure on", async (t) => {
+  const { id, medium } = await uploadStory(context.db, ana.id, "everyone");
+  await age(sql, "3 days");
+  const failure = { code: "PICTURE_UNREADABLE", message: "The picture is damaged." };
+  await inTransaction(context.db, (tx) => settleStory(tx, context, medium, failure));
+  t.match(await cleanUp(context, { grace, signal }), { deleted_records: 0 }, "its author reads why");
+  await age(sql, "25 hours", [id]);
+  t.match(await cleanUp(context, { grace, signal }), { deleted_records: 1, deleted_media: 1 });
 });

@@ -27,13 +27,12 @@ const PAGE = 10_000;
 /** What others have in hand is no more than their batches; the count of it is bounded all the same. */
 const MOST_SKIPPED = 100_000;
 
-/** Of one transaction, or of several. */
+/** Of one transaction. */
 interface Cleaned {
   /** Pictures whose removal was enqueued. */
   media: number;
   /** Stories whose rows are gone. */
   stories: number;
-  views: number;
 }
 
 export interface Cleanup {
@@ -51,8 +50,8 @@ interface CleanupOptions {
   /** Stories that are taken at most. */
   limit?: number | undefined;
   signal: AbortSignal;
-  /** Told of stories whose rows are gone, after each commit. */
-  onProgress?: (stories: number) => void;
+  /** Told of all that is done so far, after each commit that did something. */
+  onProgress?: (cleanup: Readonly<Cleanup>) => void;
 }
 
 type CleanupContext = Pick<Context, "db" | "enqueueAll">;
@@ -73,7 +72,7 @@ export async function cleanUp(
     storiesCleanedUp.inc(stories);
     cleanup.deleted_media += media;
     cleanup.deleted_records += stories;
-    onProgress?.(cleanup.deleted_records);
+    onProgress?.(cleanup);
   };
   const walked = new Map<Due, Place | null>();
   // Again until nothing is found: what another had in hand may be free by now, because it was killed.
@@ -112,9 +111,9 @@ async function cleanKind(
       const held = await takeDue(tx, kind, page);
       return { held, cleaned: await cleanHeld(tx, context, held) };
     });
-    tell(cleaned);
+    if (held.length > 0) tell(cleaned);
     taken += held.length;
-    if (cleaned.views === VIEWS) {
+    if (cleaned.stories < held.length) {
       await finishRemoval(
         context,
         held.map(({ id }) => id),
@@ -127,22 +126,27 @@ async function cleanKind(
   }
 }
 
-/**
- * Takes stories apart that the transaction holds: first they are there for nobody and their pictures' removal is enqueued,
- * then their views go, and their rows with the last of these. What is left is found again as removed.
- */
+/** Takes due stories apart that the transaction holds, and enqueues the removal of their pictures. */
 async function cleanHeld(
   tx: Tx,
   context: Pick<Context, "enqueueAll">,
   held: readonly Pick<DueStory, "id" | "medium_id">[],
 ): Promise<Cleaned> {
-  if (held.length === 0) return { media: 0, stories: 0, views: 0 };
-  const ids = held.map(({ id }) => id);
+  if (held.length === 0) return { media: 0, stories: 0 };
   const media = held.flatMap(({ medium_id }) => medium_id ?? []);
-  await markAllRemoved(tx, ids);
   await retireMedia(tx, context, media);
-  const views = await deleteViews(tx, ids, VIEWS);
-  return { media: media.length, views, stories: await deleteStories(tx, ids) };
+  const ids = held.map(({ id }) => id);
+  return { media: media.length, stories: await takeApart(tx, ids) };
+}
+
+/**
+ * Takes stories apart that the transaction holds: they are there for nobody from here on, VIEWS of their views go at most, and
+ * the rows of those that have none left. The others are found again as removed. @returns how many rows are gone.
+ */
+export async function takeApart(tx: Tx, ids: readonly string[]): Promise<number> {
+  await markAllRemoved(tx, ids);
+  await deleteViews(tx, ids, VIEWS);
+  return deleteStories(tx, ids);
 }
 
 /** Removes what removed stories leave. Somebody else may have one in hand: then it is theirs. */
@@ -151,13 +155,15 @@ export async function finishRemoval(
   storyIds: readonly string[],
   { signal, tell }: { signal: AbortSignal; tell?: (cleaned: Cleaned) => void },
 ): Promise<void> {
-  for (let views = VIEWS; views === VIEWS; ) {
+  // Also after fewer than VIEWS: one that a reaction changed meanwhile was passed by.
+  for (let left = true; left; ) {
     signal.throwIfAborted();
-    const cleaned = await inTransaction(context.db, async (tx) =>
-      cleanHeld(tx, context, await takeRemoved(tx, storyIds)),
-    );
-    tell?.(cleaned);
-    views = cleaned.views;
+    const { held, cleaned } = await inTransaction(context.db, async (tx) => {
+      const held = await takeRemoved(tx, storyIds);
+      return { held, cleaned: await cleanHeld(tx, context, held) };
+    });
+    if (held.length > 0) tell?.(cleaned);
+    left = cleaned.stories < held.length;
   }
 }
 
@@ -175,7 +181,7 @@ export async function rehearseCleanup(
       const due = await someDue(db, kind, page);
       cleanup.deleted_records += due.length;
       cleanup.deleted_media += due.filter(({ medium_id }) => medium_id !== null).length;
-      onProgress?.(cleanup.deleted_records);
+      if (due.length > 0) onProgress?.(cleanup);
       after = due.at(-1);
     }
   }

@@ -2,6 +2,7 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../src/cli/base.ts";
 import { untilInterrupted } from "../../src/cli/interrupt.ts";
 import { createProgress } from "../../src/cli/progress.ts";
+import type { Cleanup } from "./cleanup.ts";
 
 export class StoriesCleanup extends BaseCommand {
   static override summary = "remove stories that are over and not kept, with their pictures, while serving";
@@ -27,23 +28,27 @@ export class StoriesCleanup extends BaseCommand {
     const { cleanUp, rehearseCleanup } = await import("./cleanup.ts");
     const progress = createProgress();
     const begun = performance.now();
-    const cleanup = await untilInterrupted("What it was not done with is done by the next.", (signal) =>
-      this.withContext(flags, (context) =>
-        (dryRun ? rehearseCleanup : cleanUp)(context, {
+    const said = ({ deleted_records, deleted_media }: Pick<Cleanup, "deleted_records" | "deleted_media">) =>
+      `${dryRun ? "Would remove" : "Removed"} ${deleted_records} ${deleted_records === 1 ? "story" : "stories"} and ${deleted_media} ${deleted_media === 1 ? "picture" : "pictures"}.`;
+    let soFar: Pick<Cleanup, "deleted_records" | "deleted_media"> = { deleted_records: 0, deleted_media: 0 };
+    const left = () => `${said(soFar)} What it was not done with is done by the next.`;
+    const cleanup = await untilInterrupted(left, (signal) =>
+      this.withContext(flags, (context) => {
+        const opened = performance.now();
+        return (dryRun ? rehearseCleanup : cleanUp)(context, {
           grace: grace ?? context.config.stories.cleanup_grace,
           limit: flags.limit,
           signal,
-          onProgress: (stories) => {
-            const rate = Math.round((stories * 1_000) / (performance.now() - begun));
-            progress.say(`${dryRun ? "counting" : "cleaning up"} stories: ${stories}, ${rate} a second`);
+          onProgress: (done) => {
+            soFar = { ...done };
+            const rate = Math.round((done.deleted_records * 1_000) / (performance.now() - opened));
+            progress.say(`${dryRun ? "counting" : "cleaning up"} stories: ${done.deleted_records}, ${rate} a second`);
           },
-        }),
-      ),
+        });
+      }),
     ).finally(progress.end);
     const { deleted_media, deleted_records, skipped } = cleanup;
-    this.log(
-      `${dryRun ? "Would remove" : "Removed"} ${deleted_records} ${deleted_records === 1 ? "story" : "stories"} and ${deleted_media} ${deleted_media === 1 ? "picture" : "pictures"}.`,
-    );
+    this.log(said(cleanup));
     if (skipped > 0) this.log(`${skipped} are in the hands of others; what they leave is done by the next.`);
     return { deleted_media, deleted_records, skipped, duration_ms: Math.round(performance.now() - begun) };
   }

@@ -1,6 +1,7 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
-import { deleteStories, deleteViews, markAllRemoved } from "./cleanup-store.ts";
+import { lockAccounts } from "../accounts/index.ts";
+import { takeApart } from "./cleanup.ts";
 import {
   deletePreferences,
   deleteSomeHighlights,
@@ -15,8 +16,6 @@ type EraseContext = Pick<Context, "db" | "emit">;
 const HIGHLIGHTS = 10;
 /** Stories that one transaction holds. */
 const BATCH = 100;
-/** Views of them that it deletes at most. */
-const VIEWS = 5_000;
 const READ = 1_000;
 
 /** Removes the account's stories with who has seen them, its highlights, and what it has seen of others: their counts are kept. */
@@ -37,14 +36,13 @@ async function eraseOwn({ db, emit }: EraseContext, userId: string, signal: Abor
     left = await inTransaction(db, async (tx) => {
       const held = await lockSomeStories(tx, userId, BATCH);
       if (held.length === 0) return false;
-      const ids = held.map(({ id }) => id);
-      await markAllRemoved(tx, ids);
-      await deleteViews(tx, ids, VIEWS);
-      // Those without views any more. The others are found again, removed.
-      await deleteStories(tx, ids);
-      for (const { id, status } of held) {
-        if (status === "published") await emit(tx, "story.removed", { story_id: id, author_id: userId });
-      }
+      await takeApart(
+        tx,
+        held.map(({ id }) => id),
+      );
+      const published = held.filter(({ status }) => status === "published");
+      if (published.length > 0) await lockAccounts(tx, [userId]);
+      for (const { id } of published) await emit(tx, "story.removed", { story_id: id, author_id: userId });
       return true;
     });
   }

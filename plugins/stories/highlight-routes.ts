@@ -38,7 +38,7 @@ export async function highlightRoutes(app: App, context: Context): Promise<void>
           "Of one's own stories that are not over, or kept. They are kept from then on, and shown in it to those whom they are for.",
         tags,
         body: Type.Object(
-          { title: Title, story_ids: Type.Optional(Type.Array(Id(), { minItems: 1, maxItems: MOST_STORIES })) },
+          { title: Title, story_ids: Type.Optional(Type.Array(Id(), { maxItems: MOST_STORIES })) },
           { additionalProperties: false },
         ),
         response: { 201: Highlight },
@@ -136,6 +136,23 @@ export async function highlightRoutes(app: App, context: Context): Promise<void>
         position: (row) => ({ at: row.created_at, id: row.id }),
         item: (row) => toHighlight(row, urls),
       });
+    },
+  );
+
+  app.get(
+    "/highlights/:id",
+    {
+      schema: {
+        summary: "A highlight in which there is a story for the viewer, or one's own",
+        tags,
+        params: IdParams,
+        response: { 200: Highlight },
+      },
+    },
+    async (request) => {
+      const viewer = viewerOf(request);
+      const highlight = await requireHighlight(db, viewer.id, request.params.id);
+      return toHighlight(highlight, await mediaUrls(context, viewer.id));
     },
   );
 

@@ -152,13 +152,13 @@ export async function lockOwnStories(tx: Tx, userId: string, ids: readonly strin
 }
 
 /**
- * Keeps those of these stories that are the user's, published, and not over, or kept already. The caller holds them; what was
- * over and not kept when that began is gone.
+ * Keeps those of these stories that are the user's, published, and not over, or kept already, for a highlight. The caller holds
+ * them; what was over and not kept when that began is gone.
  * @returns their ids.
  */
 export async function keepStories(tx: Tx, userId: string, ids: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
-    UPDATE stories SET kept = true
+    UPDATE stories SET kept = true, highlighted = true
     WHERE id = ANY(${ids}::uuid[]) AND user_id = ${userId}::uuid AND status = 'published'
       AND (kept OR expires_at > clock_timestamp())
     RETURNING id`.execute(tx);

@@ -2,7 +2,7 @@ import type { Feature } from "../../src/feature.ts";
 import { BenchStories } from "./bench/commands.ts";
 import { StoriesCleanup } from "./commands.ts";
 import { cleanupJob, removeStoryJob, settleStoriesJob } from "./jobs.ts";
-import { told } from "./told.ts";
+import { forgetting, settling } from "./told.ts";
 
 export const stories: Feature = {
   name: "stories",
@@ -18,8 +18,8 @@ export const stories: Feature = {
   jobs: [removeStoryJob, settleStoriesJob, cleanupJob],
   commands: { "stories:cleanup": StoriesCleanup, "bench:stories": BenchStories },
   warnings: async (context) => (await import("./overdue.ts")).overdueWarnings(context),
-  on: told,
-  off: async (context) => (await import("./seen.ts")).forgetSeen(context),
+  on: settling,
+  always: forgetting,
   async *takeout(context, userId) {
     yield* (await import("./takeout.ts")).storiesTakeout(context, userId);
   },

@@ -3,12 +3,11 @@ import type { Context } from "../../src/context.ts";
 import { parsePgSnapshot } from "../../src/db/snapshot.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import { oncePer } from "../../src/log.ts";
-import { endEpochOfOthers, forgetRedis } from "../../src/redis/epoch.ts";
+import { endEpochOfOthers } from "../../src/redis/epoch.ts";
 import { CHANGES_KEPT } from "../../src/redis/kept-values.ts";
 import { type RedisStore, RedisUnavailableError } from "../../src/redis/redis.ts";
 import { defineScript, KNOWS_ALL, pgSnapshotArgs } from "../../src/redis/scripts.ts";
-import { lockAccounts } from "../accounts/index.ts";
-import { activeStories, anyActive, type RecordedView } from "./view-store.ts";
+import { activeStories, type RecordedView } from "./view-store.ts";
 
 /** Viewers of one story that are kept; of more, any are let go. */
 export const MOST_SEEN = 20_000;
@@ -123,7 +122,7 @@ type DropContext = Pick<Context, "redis" | "notices">;
 
 /**
  * Forgets who has seen the stories of these authors from this transaction on, which makes that some may not see them any
- * more, and holds the authors' accounts: two such changes at once, and what was read between their ends would be kept.
+ * more. The caller holds the authors' accounts: two such changes at once, and what was read between their ends would be kept.
  * @param options.privateOnly of those who are private: what a follow that ended changes nothing of stays.
  */
 export async function dropSeenOf(
@@ -140,22 +139,9 @@ export async function dropSeenOf(
   }
 }
 
-/** The same for one story, which is removed. */
-export async function dropSeen(
-  tx: Tx,
-  context: DropContext,
-  story: { story_id: string; author_id: string },
-): Promise<void> {
-  await lockAccounts(tx, [story.author_id]);
-  await drop(tx, context, [story.story_id]);
-}
-
-/**
- * For a process that is not told of what ends a story, or somebody's sight of it: what others have in Redis of those that are not over is
- * void. Where there are none, nothing is, and feeds need not be built again.
- */
-export async function forgetSeen({ db }: Pick<Context, "db">): Promise<void> {
-  if (await anyActive(db)) await forgetRedis(db);
+/** The same for one story, which is removed. The caller holds its author's account. */
+export async function dropSeen(tx: Tx, context: DropContext, storyId: string): Promise<void> {
+  await drop(tx, context, [storyId]);
 }
 
 async function drop(tx: Tx, { redis, notices }: DropContext, ids: readonly string[]): Promise<void> {

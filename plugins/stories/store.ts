@@ -17,11 +17,13 @@ export interface StoriesTable {
   status: "processing" | "published" | "failed" | "removed";
   failure_code: string | null;
   failure_message: string | null;
+  failed_at: Date | null;
   view_count: Generated<number>;
   created_at: Generated<Date>;
   published_at: Date | null;
   expires_at: Date | null;
   kept: Generated<boolean>;
+  highlighted: Generated<boolean>;
 }
 
 declare module "../../src/db/schema.ts" {
@@ -172,7 +174,7 @@ export async function markPublished(
   lifetime: number,
 ): Promise<{ published_at: Date; expires_at: Date }> {
   const { rows } = await sql<{ published_at: Date; expires_at: Date }>`
-    UPDATE stories SET status = 'published', failure_code = NULL, failure_message = NULL,
+    UPDATE stories SET status = 'published', failure_code = NULL, failure_message = NULL, failed_at = NULL,
       published_at = moment.now, expires_at = moment.now + ${lifetime} * interval '1 millisecond',
       kept = coalesce((SELECT keep_archive FROM story_settings WHERE user_id = stories.user_id), false)
     FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS now) AS moment
@@ -184,7 +186,12 @@ export async function markPublished(
 export async function markFailed(tx: Tx, id: string, failure: Failure): Promise<void> {
   await tx
     .updateTable("stories")
-    .set({ status: "failed", failure_code: failure.code, failure_message: failure.message })
+    .set({
+      status: "failed",
+      failure_code: failure.code,
+      failure_message: failure.message,
+      failed_at: sql<Date>`clock_timestamp()`,
+    })
     .where("id", "=", id)
     .execute();
 }

@@ -22,7 +22,10 @@ import {
 declare module "../../src/events.ts" {
   interface Events {
     "story.published": { story_id: string; author_id: string; published_at: Date; expires_at: Date };
-    /** A published one: nobody finds it any more, before its time. The author's account is locked. */
+    /**
+     * A published one: nobody finds it any more, before its time. The emitter holds the author's account. Of changes of who
+     * sees an author's stories, Redis remembers one: so two are never under way at once.
+     */
     "story.removed": { story_id: string; author_id: string };
   }
 }

@@ -2,17 +2,20 @@ import type { Context } from "../../src/context.ts";
 import type { Tx } from "../../src/db/transaction.ts";
 import type { EventHandlers } from "../../src/events.ts";
 
-/** What stories are told of: their pictures, and what of trays and of who has seen them Redis must forget. */
-export const told: EventHandlers<Context> = {
+/** What becomes of their pictures. */
+export const settling: EventHandlers<Context> = {
   "media.ready": async (tx, { medium_id }, context) =>
     (await import("./stories.ts")).settleStory(tx, context, medium_id, null),
   "media.failed": async (tx, { medium_id, ...failure }, context) =>
     (await import("./stories.ts")).settleStory(tx, context, medium_id, failure),
+};
 
+/** What of trays, and of who has seen a story, Redis must forget; told also by servers in which stories are off. */
+export const forgetting: EventHandlers<Context> = {
   "story.published": (tx, { author_id }, context) => traysChanged(tx, context, [author_id]),
-  "story.removed": async (tx, story, context) => {
-    await (await import("./seen.ts")).dropSeen(tx, context, story);
-    await storiesGone(tx, context, story.author_id);
+  "story.removed": async (tx, { story_id, author_id }, context) => {
+    await (await import("./seen.ts")).dropSeen(tx, context, story_id);
+    await storiesGone(tx, context, author_id);
   },
   "story_audience.changed": async (tx, { owner_id, viewer_id, erased }, context) => {
     if (erased) return;

@@ -17,8 +17,10 @@ export interface RecordedView extends ViewPair {
   expires_at: Date;
   /** Of one's own story, which is seen and not counted. */
   own: boolean;
-  /** The viewer had not seen it. */
+  /** The viewer had not seen it, and has now. */
   new_view: boolean;
+  /** Nothing was recorded, since somebody holds the viewer's account: to be asked again when it is free. */
+  viewer_held: boolean;
   /** What the statement saw, and a moment after it began by the database's clock. */
   snapshot: string;
   read_at: Date;
@@ -31,8 +33,9 @@ export interface RecordedView extends ViewPair {
  * A view is there exactly if it is counted.
  *
  * Only stories with views that are new are held, in the order of their ids, and then the viewers, who may just be deleted:
- * what only repeats waits for nobody and writes nothing. Who may see what is asked of the statement's snapshot. Whether a story was removed
- * meanwhile is asked once more behind its lock, so that none gets views while it is taken apart.
+ * what only repeats waits for nobody and writes nothing. Nor does a viewer whose account is held keep the others waiting, here or
+ * for the stories. Who may see what is asked of the statement's snapshot. Whether a story was removed, or is over, is asked once
+ * more behind all locks, so that none gets views while it is taken apart, or after its end.
  *
  * OFFSET 0 has each pair asked by itself. In one join of all, the rule becomes a walk over all whom the author blocks for each pair
  * (4 s for 500 viewers of somebody who blocks 3,000), or a hash of whole tables.
@@ -48,27 +51,33 @@ export async function recordViews(db: Db, pairs: readonly ViewPair[]): Promise<R
         SELECT stories.expires_at, users.id = asked.viewer_id AS own, users.id <> asked.viewer_id AND NOT EXISTS (
           SELECT FROM story_views WHERE story_views.story_id = stories.id AND story_views.viewer_id = asked.viewer_id) AS unseen
         FROM stories JOIN users ON users.id = stories.user_id
+        JOIN users AS viewer ON viewer.id = asked.viewer_id AND viewer.state = 'active'
         WHERE stories.id = asked.story_id AND stories.status = 'published' AND stories.expires_at > now()
           AND ${isStoryFor(sql<string>`asked.viewer_id`)} OFFSET 0
       ) AS found
     ), held AS MATERIALIZED (
-      SELECT id FROM stories
+      SELECT id, expires_at FROM stories
       WHERE id = ANY (ARRAY(SELECT story_id FROM shown WHERE unseen)) AND status = 'published' AND expires_at > now()
       ORDER BY id FOR NO KEY UPDATE
     ), viewers AS MATERIALIZED (
       SELECT id FROM users
       WHERE id = ANY (ARRAY(SELECT viewer_id FROM shown JOIN held ON held.id = shown.story_id WHERE unseen)) AND state = 'active'
-      ORDER BY id FOR KEY SHARE
+      ORDER BY id FOR KEY SHARE SKIP LOCKED
+    ), locked AS MATERIALIZED (
+      SELECT story_id, viewer_id, held.expires_at, viewers.id IS NULL AS viewer_held
+      FROM shown JOIN held ON held.id = story_id LEFT JOIN viewers ON viewers.id = viewer_id
+      WHERE unseen
     ), allowed AS MATERIALIZED (
-      SELECT story_id, viewer_id FROM shown JOIN held ON held.id = story_id JOIN viewers ON viewers.id = viewer_id WHERE unseen
+      SELECT story_id, viewer_id, viewer_held FROM locked WHERE expires_at > clock_timestamp()
     ), made AS (
-      INSERT INTO story_views (story_id, viewer_id) SELECT story_id, viewer_id FROM allowed
+      INSERT INTO story_views (story_id, viewer_id) SELECT story_id, viewer_id FROM allowed WHERE NOT viewer_held
       ON CONFLICT DO NOTHING RETURNING story_id, viewer_id
     ), counted AS (
       UPDATE stories SET view_count = view_count + new.views
       FROM (SELECT story_id, count(*)::int AS views FROM made GROUP BY story_id) AS new WHERE stories.id = new.story_id
     )
     SELECT shown.story_id, shown.viewer_id, expires_at, own, made.viewer_id IS NOT NULL AS new_view,
+      coalesce(viewer_held, false) AS viewer_held,
       ${PG_SNAPSHOT} AS snapshot, clock_timestamp() AS read_at,
       pg_current_xact_id_if_assigned()::text AS xid
     FROM shown LEFT JOIN allowed USING (story_id, viewer_id) LEFT JOIN made USING (story_id, viewer_id)
@@ -76,7 +85,12 @@ export async function recordViews(db: Db, pairs: readonly ViewPair[]): Promise<R
   return rows;
 }
 
-/** @param reaction one emoji, or null. @returns whether there is a view of them to react to. */
+/** Returns when nobody holds the account who might delete it: see `viewer_held`. */
+export async function untilFree(db: Db, accountId: string): Promise<void> {
+  await sql`SELECT FROM users WHERE id = ${accountId}::uuid FOR KEY SHARE`.execute(db);
+}
+
+/** @param reaction one emoji, or null. @returns whether there is a view of them to react to, of a story that was not removed. */
 export async function setReaction(
   db: Db,
   { story_id, viewer_id }: ViewPair,
@@ -84,7 +98,8 @@ export async function setReaction(
 ): Promise<boolean> {
   const { numAffectedRows } = await sql`
     UPDATE story_views SET reaction = ${reaction}
-    WHERE story_id = ${story_id}::uuid AND viewer_id = ${viewer_id}::uuid`.execute(db);
+    WHERE story_id = ${story_id}::uuid AND viewer_id = ${viewer_id}::uuid
+      AND EXISTS (SELECT FROM stories WHERE id = story_id AND status <> 'removed')`.execute(db);
   return numAffectedRows === 1n;
 }
 
@@ -110,13 +125,6 @@ export function listViewers(
     },
     page,
   );
-}
-
-/** Whether anybody has a story that is not over. */
-export async function anyActive(db: Db): Promise<boolean> {
-  const { rows } = await sql<{ any: boolean }>`
-    SELECT EXISTS (SELECT FROM stories WHERE status = 'published' AND expires_at > now()) AS any`.execute(db);
-  return rows[0]?.any === true;
 }
 
 /** Some of the stories of an author, or of several, that are not over, by id: those after `after`. */

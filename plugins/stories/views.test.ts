@@ -1,6 +1,6 @@
 /**
- * Views of stories through two processes, and what Redis spares them, on a real Postgres and Redis. What is counted is held
- * against the rows, what is answered against the rule of who may see what, which Redis must never be behind.
+ * Views of stories through two servers, on a real Postgres and Redis. What is counted is held against the rows. What Redis
+ * spares is in seen.test.ts.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
@@ -8,50 +8,31 @@ import t from "tap";
 import { v7 as newId } from "uuid";
 import { verifyCounters } from "../../src/counters.ts";
 import { inTransaction, type Tx } from "../../src/db/transaction.ts";
-import { createEmit, type EventName, type Events } from "../../src/events.ts";
 import { HttpError } from "../../src/http/errors.ts";
 import { testDatabase } from "../../test/support/database.ts";
-import { silent } from "../../test/support/product/database.ts";
-import { openCaching } from "../../test/support/product/redis.ts";
-import { waitFor } from "../../test/support/server.ts";
+import { openContext } from "../../test/support/product/context.ts";
+import { block } from "../../test/support/product/graph.ts";
+import { endIn, newAccount, publishStory, untilWaiting } from "../../test/support/product/stories.ts";
 import { redisService } from "../../test/support/services.ts";
 import { storyCounters } from "./counters.ts";
-import { stories } from "./plugin.ts";
-import { MOST_SEEN, SeenStories } from "./seen.ts";
-import { listViewers, recordViews } from "./view-store.ts";
+import { storyViews } from "./metrics.ts";
+import { removeStory } from "./stories.ts";
+import { listViewers } from "./view-store.ts";
 import { Views } from "./views.ts";
 
-const service = await redisService(t, { own: true });
-if (!service) process.exit();
 const { url } = await testDatabase(t);
-const processes = [await openCaching(t, url, service), await openCaching(t, url, service)] as const;
-const [{ db, redis }, other] = processes;
-const [views, others] = processes.map((context) => new Views({ ...context, log: silent })) as [Views, Views];
-/** Looks into Redis as a third process would. */
-const spare = new SeenStories({ ...other, log: silent });
-
-const emit = createEmit([stories.on ?? {}], () => processes[0] as never);
+const service = (await redisService(t)) ?? null;
+const context = await openContext(t, url, service);
+const other = await openContext(t, url, service);
+const { db } = context;
+const [views, others] = [new Views(context), new Views(other)];
 const never = new AbortController().signal;
+const missing = "STORY_NOT_FOUND";
 
-async function person({ isPrivate = false } = {}): Promise<string> {
-  const id = newId();
-  const name = `p${id.replaceAll("-", "").slice(-20)}`;
-  const row = { id, username: name, email: `${name}@example.org`, password_hash: "", is_private: isPrivate };
-  await db.insertInto("users").values(row).execute();
-  return id;
-}
-
-async function story(author: string, { lasts = 3_600_000, audience = "everyone" } = {}): Promise<string> {
-  const id = newId();
-  const medium = newId();
-  await sql`INSERT INTO media (id, owner_id, purpose, state, content_type, bytes, sha256)
-    VALUES (${medium}, ${author}, 'story', 'processing', 'image/jpeg', 1, sha256(''))`.execute(db);
-  await sql`INSERT INTO stories (id, user_id, medium_id, audience, status, published_at, expires_at)
-    VALUES (${id}, ${author}, ${medium}, ${audience}, 'published', now(), now() + ${lasts} * interval '1 millisecond')`.execute(
-    db,
-  );
-  return id;
-}
+const person = () => newAccount(db);
+/** Views that have been told of as new, by both. */
+const newViews = async () => (await storyViews.get()).values[0]?.value ?? 0;
+const story = (author: string, audience?: string) => publishStory(context, author, audience);
 
 /** What a view is answered. */
 async function look(by: Views, viewer: string, id: string): Promise<boolean | string> {
@@ -68,31 +49,6 @@ async function counted(id: string): Promise<{ count: number; rows: number }> {
     SELECT view_count AS count, (SELECT count(*)::int FROM story_views WHERE story_id = id) AS rows
     FROM stories WHERE id = ${id}`.execute(db);
   return rows[0] ?? { count: -1, rows: -1 };
-}
-
-/** Looks once more, until a look was kept in Redis. */
-async function untilSpared(viewer: string, id: string): Promise<void> {
-  await waitFor(async () => {
-    const asked = spare.ask();
-    await spare.keep(asked, await recordViews(other.db, [{ story_id: id, viewer_id: viewer }]));
-    return spare.has(viewer, id);
-  }, "the view to lie in Redis");
-}
-
-/** Makes a change with what is told of it, in one transaction that holds the accounts. */
-async function change<Name extends EventName>(
-  accounts: readonly string[],
-  work: (tx: Tx) => Promise<unknown>,
-  name: Name,
-  event: Events[Name],
-  between = async () => {},
-): Promise<void> {
-  await inTransaction(db, async (tx) => {
-    await sql`SELECT FROM users WHERE id = ANY (${[...accounts]}::uuid[]) ORDER BY id FOR NO KEY UPDATE`.execute(tx);
-    await work(tx);
-    await emit(tx, name, event);
-    await between();
-  });
 }
 
 t.test("whatever comes at once, each pair is new once, and counted once", async (t) => {
@@ -122,222 +78,63 @@ t.test("whatever comes at once, each pair is new once, and counted once", async 
 t.test("what may not be is refused alone", async (t) => {
   const [author, viewer, hidden] = [await person(), await person(), await person()];
   await sql`INSERT INTO story_hides (owner_id, hidden_id) VALUES (${author}, ${hidden})`.execute(db);
-  const [shown, over] = [await story(author), await story(author, { lasts: -1 })];
-  const close = await story(author, { audience: "close_friends" });
-  const nobody = newId();
+  const [shown, over] = [await story(author), await story(author)];
+  await endIn(db, over, -1);
+  const close = await story(author, "close_friends");
   const answers = await Promise.all([
     look(views, viewer, shown),
     look(views, viewer, over),
     look(views, viewer, newId()),
     look(views, viewer, "a story"),
     look(views, viewer, close),
-    look(views, nobody, shown),
+    look(views, newId(), shown),
     look(views, hidden, shown),
     look(views, author, shown),
   ]);
-  const missing = "STORY_NOT_FOUND";
   t.same(answers, [true, missing, missing, missing, missing, missing, missing, false]);
   t.same(await counted(shown), { count: 1, rows: 1 });
 });
 
-t.test("a story that is being removed gets no more views", async (t) => {
+t.test("a story that is removed, or over, while a view waits for it gets none", async (t) => {
   const [author, viewer] = [await person(), await person()];
+  const [removed, over] = [await story(author), await story(author)];
+  const whileHeld = async (id: string, end: (tx: Tx) => Promise<unknown>) => {
+    let looking: Promise<boolean | string> | undefined;
+    await inTransaction(db, async (tx) => {
+      await sql`SELECT FROM stories WHERE id = ${id} FOR UPDATE`.execute(tx);
+      looking = look(others, viewer, id);
+      await untilWaiting(db, { like: "WITH asked AS" });
+      await end(tx);
+    });
+    t.equal(await looking, missing);
+    t.same(await counted(id), { count: 0, rows: 0 });
+  };
+  await whileHeld(removed, (tx) =>
+    sql`UPDATE stories SET status = 'removed', medium_id = NULL WHERE id = ${removed}`.execute(tx),
+  );
+  await endIn(db, over, 3_000);
+  await whileHeld(over, (tx) =>
+    sql`SELECT pg_sleep(extract(epoch FROM expires_at - clock_timestamp())) FROM stories WHERE id = ${over}`.execute(
+      tx,
+    ),
+  );
+});
+
+t.test("a viewer whose account is held keeps nobody waiting, and is new once", async (t) => {
+  const [author, held, viewer] = [await person(), await person(), await person()];
   const id = await story(author);
-  let looking: Promise<boolean | string> | undefined;
+  const before = await newViews();
+  const waiting: Promise<unknown>[] = [];
   await inTransaction(db, async (tx) => {
-    await sql`SELECT FROM stories WHERE id = ${id} FOR UPDATE`.execute(tx);
-    looking = look(others, viewer, id);
-    await waitFor(async () => {
-      const { rows } = await sql`SELECT FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH asked AS%'`.execute(db);
-      return rows.length > 0;
-    }, "the view to wait");
-    await sql`UPDATE stories SET status = 'removed', medium_id = NULL WHERE id = ${id}`.execute(tx);
+    await sql`SELECT FROM users WHERE id = ${held} FOR UPDATE`.execute(tx);
+    waiting.push(...[views, views, others].map((by) => look(by, held, id)), others.react(held, id, "🔥"));
+    await untilWaiting(db, { many: 2, like: "FOR KEY SHARE" });
+    t.same([await look(views, viewer, id), await look(others, viewer, id)], [true, false]);
+    t.same(await counted(id), { count: 1, rows: 1 });
   });
-  t.equal(await looking, "STORY_NOT_FOUND");
-  t.same(await counted(id), { count: 0, rows: 0 });
-});
-
-t.test("whoever may not see it any more is answered by no Redis", async (t) => {
-  const gone = "STORY_NOT_FOUND";
-  const pairOf = async (isPrivate = false, audience = "everyone") => {
-    const [author, viewer] = [await person({ isPrivate }), await person()];
-    if (isPrivate) await sql`INSERT INTO follows (follower_id, following_id) VALUES (${viewer}, ${author})`.execute(db);
-    if (audience === "close_friends") {
-      await sql`INSERT INTO close_friends (owner_id, friend_id) VALUES (${author}, ${viewer})`.execute(db);
-    }
-    const id = await story(author, { audience });
-    await untilSpared(viewer, id);
-    return { author, viewer, id };
-  };
-  const ended = async ({ viewer, id }: { viewer: string; id: string }, how: string) => {
-    t.notOk(await spare.has(viewer, id), how);
-    t.same([await look(views, viewer, id), await look(others, viewer, id)], [gone, gone], how);
-  };
-  for (const blockedByAuthor of [true, false]) {
-    const pair = await pairOf();
-    const [blocker_id, blocked_id] = blockedByAuthor ? [pair.author, pair.viewer] : [pair.viewer, pair.author];
-    await change(
-      [blocker_id, blocked_id],
-      (tx) => sql`INSERT INTO blocks (blocker_id, blocked_id) VALUES (${blocker_id}, ${blocked_id})`.execute(tx),
-      "account.blocked",
-      { blocker_id, blocked_id },
-    );
-    await ended(pair, "a block");
-  }
-  const followed = await pairOf(true);
-  await change(
-    [followed.author, followed.viewer],
-    (tx) => sql`DELETE FROM follows WHERE follower_id = ${followed.viewer}`.execute(tx),
-    "follow.ended",
-    { follower_id: followed.viewer, following_id: followed.author },
-  );
-  await ended(followed, "an unfollow");
-  const hidden = await pairOf();
-  await change(
-    [hidden.author, hidden.viewer],
-    (tx) => sql`INSERT INTO story_hides (owner_id, hidden_id) VALUES (${hidden.author}, ${hidden.viewer})`.execute(tx),
-    "story_audience.changed",
-    { owner_id: hidden.author, viewer_id: hidden.viewer },
-  );
-  await ended(hidden, "hidden");
-  const close = await pairOf(false, "close_friends");
-  await change(
-    [close.author, close.viewer],
-    (tx) => sql`DELETE FROM close_friends WHERE owner_id = ${close.author}`.execute(tx),
-    "story_audience.changed",
-    { owner_id: close.author, viewer_id: close.viewer },
-  );
-  await ended(close, "no close friend any more");
-  for (const [name, set] of [
-    ["account.went_private", sql`is_private = true`],
-    ["account.suspended", sql`state = 'suspended'`],
-    ["account.deleting", sql`state = 'deleting'`],
-  ] as const) {
-    const pair = await pairOf();
-    const { author: user_id } = pair;
-    await change([user_id], (tx) => sql`UPDATE users SET ${set} WHERE id = ${user_id}`.execute(tx), name, { user_id });
-    await ended(pair, name);
-  }
-  const removed = await pairOf();
-  await change(
-    [],
-    (tx) => sql`UPDATE stories SET status = 'removed', medium_id = NULL WHERE id = ${removed.id}`.execute(tx),
-    "story.removed",
-    { story_id: removed.id, author_id: removed.author },
-  );
-  await ended(removed, "removed");
-  const open = await pairOf();
-  await change([open.author, open.viewer], async () => undefined, "follow.ended", {
-    follower_id: open.viewer,
-    following_id: open.author,
-  });
-  t.ok(await spare.has(open.viewer, open.id), "an unfollow of a public account drops nothing");
-});
-
-t.test("what was read before a change ends is not kept", async (t) => {
-  const [author, viewer] = [await person(), await person()];
-  const id = await story(author);
-  const asked = spare.ask();
-  const before = await recordViews(db, [{ story_id: id, viewer_id: viewer }]);
-  await change(
-    [author, viewer],
-    (tx) => sql`INSERT INTO blocks (blocker_id, blocked_id) VALUES (${author}, ${viewer})`.execute(tx),
-    "account.blocked",
-    { blocker_id: author, blocked_id: viewer },
-    async () => {
-      t.equal(await look(others, viewer, id), false, "it is not committed yet");
-      await spare.keep(asked, before);
-      t.notOk(await spare.has(viewer, id), "while it is under way");
-    },
-  );
-  await spare.keep(asked, before);
-  t.notOk(await spare.has(viewer, id), "and afterwards");
-  t.equal(await look(views, viewer, id), "STORY_NOT_FOUND");
-});
-
-t.test("a removal waits for another change of who may see the author's stories", async (t) => {
-  const [author, viewer] = [await person(), await person()];
-  const id = await story(author);
-  let removing: Promise<void> | undefined;
-  await change(
-    [author, viewer],
-    async () => undefined,
-    "account.blocked",
-    { blocker_id: author, blocked_id: viewer },
-    async () => {
-      removing = change([], async () => undefined, "story.removed", { story_id: id, author_id: author });
-      await waitFor(async () => {
-        const { rows } = await sql`SELECT FROM pg_stat_activity
-          WHERE datname = current_database() AND wait_event_type = 'Lock'`.execute(other.db);
-        return rows.length > 0;
-      }, "the removal to wait");
-    },
-  );
-  await removing;
-  t.pass("both are told in the order in which they end");
-});
-
-t.test("a story that is over is over, whatever the clock of Redis says", async (t) => {
-  const [author, viewer] = [await person(), await person()];
-  const id = await story(author, { lasts: 3_000 });
-  await untilSpared(viewer, id);
-  const keys = ["story-seen", "story-seen-head"].map((kind) => redis.key(kind, id));
-  for (const key of keys) t.ok((await redis.client().pttl(key)) > 0, "it goes by itself");
-  // As if its clock had been set back.
-  for (const key of keys) await redis.client().persist(key);
-  await waitFor(async () => {
-    const { rows } = await sql`SELECT FROM stories WHERE id = ${id} AND expires_at <= clock_timestamp()`.execute(db);
-    return rows.length > 0;
-  }, "the story to be over");
-  t.equal(await redis.client().exists(...keys), 2);
-  t.notOk(await spare.has(viewer, id));
-  t.equal(await look(views, viewer, id), "STORY_NOT_FOUND");
-});
-
-t.test("a Redis that was emptied, hangs or is gone changes no answer", async (t) => {
-  const [author, viewer, late] = [await person(), await person(), await person()];
-  const id = await story(author);
-  await untilSpared(viewer, id);
-  await redis.client().flushall();
-  t.notOk(await spare.has(viewer, id));
-  t.equal(await look(views, viewer, id), false);
-  await untilSpared(viewer, id);
-  service.pause();
-  t.same([await look(views, viewer, id), await look(others, late, id)], [false, true]);
-  // Told to nobody: what lies in Redis is void.
-  await change(
-    [author, viewer],
-    (tx) => sql`INSERT INTO blocks (blocker_id, blocked_id) VALUES (${author}, ${viewer})`.execute(tx),
-    "account.blocked",
-    { blocker_id: author, blocked_id: viewer },
-  );
-  service.resume();
-  await untilSpared(late, id);
-  t.equal(await look(others, viewer, id), "STORY_NOT_FOUND");
+  t.same((await Promise.all(waiting)).at(-1), { reaction: "🔥" });
   t.same(await counted(id), { count: 2, rows: 2 });
-});
-
-t.test("who changes something without Redis makes what lies there void", async () => {
-  const [author, viewer] = [await person(), await person()];
-  const id = await story(author);
-  await untilSpared(viewer, id);
-  const without = createEmit([stories.on ?? {}], () => ({ ...processes[0], redis: null }) as never);
-  await inTransaction(db, (tx) => without(tx, "account.went_private", { user_id: author }));
-  await waitFor(async () => !(await spare.has(viewer, id)), "others to hear of it");
-});
-
-t.test("Redis keeps so many viewers of a story and no more", async (t) => {
-  const [author, viewer] = [await person(), await person()];
-  const id = await story(author);
-  await untilSpared(viewer, id);
-  const [found] = await recordViews(db, [{ story_id: id, viewer_id: viewer }]);
-  if (!found) throw new Error("it is there");
-  for (let batch = 0; batch < MOST_SEEN / 1_000 + 1; batch++) {
-    const many = Array.from({ length: 1_000 }, () => ({ ...found, viewer_id: newId() }));
-    await spare.keep(spare.ask(), many);
-  }
-  t.equal(await redis.client().scard(redis.key("story-seen", id)), MOST_SEEN);
+  t.equal(await newViews(), before + 2);
 });
 
 t.test("reactions", async (t) => {
@@ -368,12 +165,34 @@ t.test("reactions", async (t) => {
   ]);
 });
 
+t.test("a reaction may be taken back of what is over, or not for one any more", async (t) => {
+  const [author, viewer, nobody] = [await person(), await person(), await person()];
+  const reactions = async (id: string) => {
+    const { rows } = await sql<{ reaction: string }>`SELECT reaction FROM story_views WHERE story_id = ${id}`.execute(
+      db,
+    );
+    return rows.map(({ reaction }) => reaction);
+  };
+  const [blocked, over, removed] = [await story(author), await story(author), await story(author)];
+  for (const id of [blocked, over, removed]) await views.react(viewer, id, "👍");
+  await endIn(db, over, -1);
+  t.same([await views.unreact(viewer, over), await reactions(over)], [{ reaction: null }, [null]]);
+  await t.rejects(views.unreact(nobody, over), { code: missing });
+  await block(context, author, viewer);
+  t.same([await views.unreact(viewer, blocked), await reactions(blocked)], [{ reaction: null }, [null]]);
+  t.same(await views.unreact(nobody, blocked), { reaction: null }, "where there is none");
+  await removeStory(context, author, removed);
+  await t.rejects(views.unreact(viewer, removed), { code: missing });
+});
+
 t.test("a reaction and a view at once are one view", async (t) => {
-  const [author, viewer] = [await person(), await person()];
+  const author = await person();
   const id = await story(author);
-  const [isNew] = await Promise.all([views.view(viewer, id), others.react(viewer, id, "🔥")]);
-  t.type(isNew.new_view, "boolean");
-  t.same(await counted(id), { count: 1, rows: 1 });
+  const before = await newViews();
+  const people = await Promise.all(Array.from({ length: 10 }, person));
+  await Promise.all(people.flatMap((viewer) => [views.view(viewer, id), others.react(viewer, id, "🔥")]));
+  t.same(await counted(id), { count: 10, rows: 10 });
+  t.equal(await newViews(), before + 10, "each new to one of the two");
 });
 
 t.test("counters are verified, and mended while people look on", async (t) => {

@@ -1,17 +1,20 @@
 import { validate as isUuid } from "uuid";
 import type { Context } from "../../src/context.ts";
 import { coalesce } from "../../src/db/coalesce.ts";
-import { inTransaction } from "../../src/db/transaction.ts";
+import { type Db, inTransaction } from "../../src/db/transaction.ts";
 import { keepAnswer, withAnswer } from "../../src/http/idempotency.ts";
 import { cannotReactToOwn, reactionInvalid, storyNotFound } from "./errors.ts";
 import { storyViews, storyViewsRepeated, storyViewsSpared } from "./metrics.ts";
 import { SeenStories } from "./seen.ts";
 import { requireStory } from "./stories.ts";
 import { markViewed } from "./tray-cache.ts";
-import { type RecordedView, recordViews, setReaction } from "./view-store.ts";
+import { type RecordedView, recordViews, setReaction, untilFree, type ViewPair } from "./view-store.ts";
 
 /** Views that are written in one transaction. */
 const BATCH = 500;
+
+/** Thrown within: nothing was done, and may be tried again when nobody holds the viewer's account. */
+class ViewerHeldError extends Error {}
 
 /** Views of stories, and reactions, of one process. */
 export class Views {
@@ -20,6 +23,8 @@ export class Views {
   readonly #batched: (pairs: readonly string[]) => Promise<Map<string, RecordedView>>;
   /** Views that one of those who share the answer has been told of as new. */
   readonly #told = new WeakSet<RecordedView>();
+  /** Viewers whose accounts somebody holds: one connection waits for each. */
+  readonly #held = new Map<string, Promise<void>>();
 
   constructor(context: Pick<Context, "db" | "log" | "notices" | "redis">) {
     this.#context = context;
@@ -41,12 +46,12 @@ export class Views {
     }
     const pair = { story_id: storyId, viewer_id: viewerId };
     let view: RecordedView | undefined;
-    const answer = await withAnswer(this.#context.db, 200, async (db) => {
-      if (db === this.#context.db) view = (await this.#batched([keyOf(pair)])).get(keyOf(pair));
-      else [view] = await recordViews(db, [pair]);
-      if (!view) throw storyNotFound({});
-      return { new_view: this.#isNew(view) };
-    });
+    const answer = await this.#whenFree(viewerId, () =>
+      withAnswer(this.#context.db, 200, async (db) => {
+        view = await this.#recordOne(db, pair);
+        return { new_view: this.#isNew(view) };
+      }),
+    );
     if (answer.new_view) await this.#tellTray(view);
     (answer.new_view ? storyViews : storyViewsRepeated).inc();
     return answer;
@@ -60,14 +65,15 @@ export class Views {
     if (!isUuid(storyId)) throw storyNotFound({});
     const answer = { reaction: oneEmoji(emoji) };
     const pair = { story_id: storyId, viewer_id: viewerId };
-    const view = await inTransaction(this.#context.db, async (tx) => {
-      const [view] = await recordViews(tx, [pair]);
-      if (!view) throw storyNotFound({});
-      if (view.own) throw cannotReactToOwn({});
-      if (!(await setReaction(tx, pair, answer.reaction))) throw storyNotFound({});
-      await keepAnswer(tx, 200, answer);
-      return view;
-    });
+    const view = await this.#whenFree(viewerId, () =>
+      inTransaction(this.#context.db, async (tx) => {
+        const view = await this.#recordOne(tx, pair);
+        if (view.own) throw cannotReactToOwn({});
+        if (!(await setReaction(tx, pair, answer.reaction))) throw storyNotFound({});
+        await keepAnswer(tx, 200, answer);
+        return view;
+      }),
+    );
     if (view.new_view) {
       storyViews.inc();
       await this.#tellTray(view);
@@ -75,17 +81,52 @@ export class Views {
     return answer;
   }
 
-  /** Takes one's reaction back; that one has seen the story stays. Idempotent. @throws 404 */
+  /**
+   * Takes one's reaction back, also of a story that is over or not for one any more; that one has seen it stays. Idempotent.
+   * @throws 404 for what one has not seen and does not see.
+   */
   async unreact(viewerId: string, storyId: string): Promise<{ reaction: null }> {
-    await requireStory(this.#context.db, viewerId, storyId);
-    await setReaction(this.#context.db, { story_id: storyId, viewer_id: viewerId }, null);
+    const { db } = this.#context;
+    if (!isUuid(storyId)) throw storyNotFound({});
+    const seen = await setReaction(db, { story_id: storyId, viewer_id: viewerId }, null);
+    if (!seen) await requireStory(db, viewerId, storyId);
     return { reaction: null };
+  }
+
+  /** In the given transaction, or with others where there is none. @throws 404, ViewerHeldError */
+  async #recordOne(db: Db, pair: ViewPair): Promise<RecordedView> {
+    const key = keyOf(pair);
+    const [view] = db === this.#context.db ? (await this.#batched([key])).values() : await recordViews(db, [pair]);
+    if (!view) throw storyNotFound({});
+    if (view.viewer_held) throw new ViewerHeldError();
+    return view;
+  }
+
+  /**
+   * Does what waits for a viewer's account without holding anything meanwhile: with the story in hand, all who look at it
+   * would wait too, and in a batch all who look at anything.
+   */
+  async #whenFree<T>(viewerId: string, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof ViewerHeldError)) throw error;
+      }
+      const free =
+        this.#held.get(viewerId) ?? untilFree(this.#context.db, viewerId).finally(() => this.#held.delete(viewerId));
+      this.#held.set(viewerId, free);
+      await free;
+    }
   }
 
   async #record(pairs: readonly string[]): Promise<Map<string, RecordedView>> {
     const asked = this.#seen.ask();
     const views = await recordViews(this.#context.db, pairs.map(pairOf));
-    void this.#seen.keep(asked, views);
+    void this.#seen.keep(
+      asked,
+      views.filter(({ viewer_held }) => !viewer_held),
+    );
     return new Map(views.map((view) => [keyOf(view), view]));
   }
 
@@ -101,11 +142,11 @@ export class Views {
   }
 }
 
-function keyOf({ story_id, viewer_id }: { story_id: string; viewer_id: string }): string {
+function keyOf({ story_id, viewer_id }: ViewPair): string {
   return `${story_id} ${viewer_id}`;
 }
 
-function pairOf(key: string): { story_id: string; viewer_id: string } {
+function pairOf(key: string): ViewPair {
   const [story_id = "", viewer_id = ""] = key.split(" ");
   return { story_id, viewer_id };
 }

@@ -121,6 +121,8 @@ DELETE /stories/{id}/reaction         private  200   200      404       404     
                                       public   200   200      -         200      404     404      401       401
 GET    /users/{username}/highlights   private  200   200      404       404      404     404      401       401
                                       public   200   200      -         200      404     404      401       401
+GET    /highlights/{id}               private  200   200      404       404      404     404      401       401
+                                      public   200   200      -         200      404     404      401       401
 GET    /highlights/{id}/stories       private  200   200      404       404      404     404      401       401
                                       public   200   200      -         200      404     404      401       401
 PATCH  /me/highlights/{id}            private  200   404      404       404      404     404      401       401

@@ -16,9 +16,9 @@ t.setTimeout(1_200_000);
 /** Each statement of a transaction, at the lock that it waits for. */
 const CLEANUP: Step[] = [
   { at: "before the stories are taken", table: "stories" },
-  { at: "between the look and the mark", table: "stories", mode: "SHARE" },
-  { at: "between the mark and the jobs", table: "pgboss.job_common", mode: "SHARE" },
-  { at: "between the jobs and the views", table: "story_views", mode: "SHARE" },
+  { at: "between the look and the jobs", table: "pgboss.job_common", mode: "SHARE" },
+  { at: "between the jobs and the mark", table: "stories", mode: "SHARE" },
+  { at: "between the mark and the views", table: "story_views", mode: "SHARE" },
   { at: "between the views and the rows", table: "highlight_stories", mode: "SHARE" },
 ];
 const REMOVAL: Step[] = [

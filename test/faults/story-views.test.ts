@@ -11,6 +11,7 @@ import { testDatabase } from "../support/database.ts";
 import { picture } from "../support/pictures.ts";
 import { run, type Server, startServer, temporaryFolder, waitFor } from "../support/server.ts";
 import { redisService } from "../support/services.ts";
+import { publishStory } from "../support/stories.ts";
 
 t.setTimeout(600_000);
 
@@ -40,19 +41,9 @@ t.teardown(() => Promise.all(servers.map((server) => server.stop())));
 servers.push(...(await Promise.all([startServer(env), startServer(env)])));
 const ana = await (servers[0] as Server).client.register("ana");
 
-async function post(): Promise<string> {
-  const form = new FormData();
-  form.append("media", new Blob([Uint8Array.from(await picture({ width: 36, height: 64 }))]), "picture");
-  const { body } = await ana.request("POST", "/stories", { form });
-  await waitFor(
-    async () => (await ana.request("GET", `/stories/${body.story_id}`)).body.status === "published",
-    "the story to be published",
-  );
-  return body.story_id;
-}
-
+const photo = await picture({ width: 36, height: 64 });
 const stories: string[] = [];
-for (let n = 0; n < STORIES; n++) stories.push(await post());
+for (let n = 0; n < STORIES; n++) stories.push((await publishStory(ana, photo)).id);
 // 2,000 registrations would be minutes of argon2.
 await sql.query(`INSERT INTO users (id, username, email, password_hash)
   SELECT uuidv7(), 'fan' || n, 'fan' || n || '@example.org', 'none' FROM generate_series(0, ${PEOPLE - 1}) AS n`);

@@ -61,7 +61,7 @@ export async function brake(
   databaseUrl: string,
   table: string,
   mode = "ACCESS EXCLUSIVE",
-): Promise<{ waiting(): Promise<boolean>; release(): Promise<void> }> {
+): Promise<{ waiting(): Promise<number>; release(): Promise<void> }> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   let released: Promise<void> | undefined;
@@ -81,7 +81,7 @@ export async function brake(
          WHERE datname = current_database() AND relation = $1::regclass AND NOT granted`,
         [table],
       );
-      return rowCount !== 0;
+      return rowCount ?? 0;
     },
   };
 }

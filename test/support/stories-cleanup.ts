@@ -17,7 +17,7 @@ export async function postStory(author: SignedIn, photo: Buffer): Promise<{ id: 
 export async function age(sql: pg.Pool, interval: string, ids: readonly string[] | null = null): Promise<void> {
   await sql.query(
     `UPDATE stories SET created_at = created_at - $1::interval, published_at = published_at - $1::interval,
-       expires_at = expires_at - $1::interval WHERE $2::uuid[] IS NULL OR id = ANY($2)`,
+       expires_at = expires_at - $1::interval, failed_at = failed_at - $1::interval WHERE $2::uuid[] IS NULL OR id = ANY($2)`,
     [interval, ids],
   );
 }

@@ -9,11 +9,12 @@ interface Test {
   teardown(end: () => unknown): void;
 }
 
-/** All that a server has open, with every feature, until the test ends. It hears notices when this resolves. */
+/** All that a server has open until the test ends, with every feature but those named. It hears notices when this resolves. */
 export async function openContext(
   t: Test,
   databaseUrl: string,
   redis: { url: string; prefix: string } | null,
+  { without = [] }: { without?: readonly string[] } = {},
 ): Promise<Context> {
   const { config } = load({
     env: {
@@ -23,7 +24,8 @@ export async function openContext(
     },
     features: { known: features.map(({ name }) => name), core: [] },
   });
-  const deps = await openDeps({ config, log: silent, role: "serve", features, allFeatures: features });
+  const enabled = features.filter(({ name }) => !without.includes(name));
+  const deps = await openDeps({ config, log: silent, role: "serve", features: enabled, allFeatures: features });
   t.teardown(() => deps.close());
   await waitFor(async () => deps.context.notices.live, "notices to be live");
   return deps.context;

@@ -5,6 +5,7 @@ import { settleStory } from "../../../plugins/stories/stories.ts";
 import { markViewed } from "../../../plugins/stories/tray-cache.ts";
 import type { Context } from "../../../src/context.ts";
 import { type Db, inTransaction, type Tx } from "../../../src/db/transaction.ts";
+import { waitFor } from "../server.ts";
 
 /** An account that nobody signs in to. @returns its id. */
 export async function newAccount(db: Db, fields: { is_private?: boolean } = {}): Promise<string> {
@@ -47,6 +48,21 @@ export async function publishStory(context: Context, author: string, audience = 
   const { id, medium } = await uploadStory(context.db, author, audience);
   await inTransaction(context.db, (tx) => settleStory(tx, context, medium, null));
   return id;
+}
+
+/** Makes that a story is over so many milliseconds from now. */
+export async function endIn(db: Db, story: string, milliseconds: number): Promise<void> {
+  await sql`UPDATE stories SET expires_at = clock_timestamp() + ${milliseconds} * interval '1 millisecond'
+    WHERE id = ${story}`.execute(db);
+}
+
+/** Waits until so many statements wait for locks. @param like a part of them. */
+export async function untilWaiting(db: Db, { many = 1, like = "" } = {}): Promise<void> {
+  await waitFor(async () => {
+    const { rows } = await sql`SELECT FROM pg_stat_activity WHERE datname = current_database()
+      AND wait_event_type = 'Lock' AND query LIKE ${`%${like}%`}`.execute(db);
+    return rows.length >= many;
+  }, "statements to wait for locks");
 }
 
 /** A view's row, and what the tray is told of it. */

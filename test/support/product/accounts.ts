@@ -1,0 +1,3 @@
+/** What the product does with accounts. */
+export { changeAccount } from "../../../plugins/accounts/accounts.ts";
+export { deleteByOperator, setSuspended } from "../../../plugins/accounts/lifecycle.ts";
