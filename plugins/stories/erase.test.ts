@@ -93,6 +93,8 @@ t.test("killed again and again, nothing of the account is left, of others everyt
     });
     const emit = (async (tx, name, event) => {
       t.equal(name, "story.removed");
+      const { rows: free } = await sql`SELECT FROM users WHERE id = ${ana}::uuid FOR UPDATE SKIP LOCKED`.execute(db);
+      t.equal(free.length, 0, "the author's account is held");
       await sql`INSERT INTO told VALUES (${"story_id" in event ? event.story_id : name})`.execute(tx.withoutPlugins());
     }) satisfies Emit;
     try {
