@@ -68,6 +68,7 @@ t.test("a picture becomes a story, which is there for a day", async (t) => {
     ...story,
     seen: false,
     view_count: null,
+    kept: null,
     media: (await ben.request("GET", path)).body.media,
   });
 
