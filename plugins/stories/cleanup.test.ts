@@ -37,7 +37,7 @@ t.test("several at once share the work, and pass by what somebody has in hand", 
   // Each gets its first batch in hand, and none goes further before all have.
   const views = await brake(t, url, "story_views", "SHARE");
   const cleaning = Array.from({ length: 3 }, () => cleanUp(context, { grace, signal }));
-  await waitFor(async () => (await views.waiting()) === 3, "three of them");
+  await waitFor(() => views.waiting(3), "three of them");
   await views.release();
   const all = await Promise.all(cleaning);
   await client.query("ROLLBACK");

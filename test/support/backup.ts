@@ -55,13 +55,13 @@ export async function objectsOf(dataDir: string): Promise<Record<string, string>
   return Object.fromEntries(hashes.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/** Holds a lock on a table, so that whoever needs it waits. @returns `waiting` tells whether somebody does, `release` lets go. */
+/** Holds a lock on a table, so that whoever needs it waits. @returns `waiting` tells whether so many do, `release` lets go. */
 export async function brake(
   t: Test,
   databaseUrl: string,
   table: string,
   mode = "ACCESS EXCLUSIVE",
-): Promise<{ waiting(): Promise<number>; release(): Promise<void> }> {
+): Promise<{ waiting(others?: number): Promise<boolean>; release(): Promise<void> }> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   let released: Promise<void> | undefined;
@@ -74,14 +74,14 @@ export async function brake(
   await client.query(`LOCK TABLE ${table} IN ${mode} MODE`);
   return {
     release,
-    async waiting() {
+    async waiting(others = 1) {
       // Databases that were cloned have tables of the same oid, and other tests hold those of theirs.
       const { rowCount } = await client.query(
         `SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
          WHERE datname = current_database() AND relation = $1::regclass AND NOT granted`,
         [table],
       );
-      return rowCount ?? 0;
+      return (rowCount ?? 0) >= others;
     },
   };
 }
