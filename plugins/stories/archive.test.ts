@@ -119,9 +119,9 @@ t.test("one that is put into a highlight while the setting is turned off stays k
 
 t.test("the setting never waits for a story behind the account", async (t) => {
   await changeStoryPreferences(db, ana, { keep_archive: false });
-  const story = await upload();
+  const story = await uploadStory(db, ana, "everyone");
   const release = await holdAccount();
-  const settling = settle(story.medium_id);
+  const settling = settle(story.medium);
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   t.teardown(() => client.end());
