@@ -45,7 +45,8 @@ t.test("a feature that is left out leaves no route and no trace", async (t) => {
 
   const doctor = await run(["doctor", "--json"], lean.env);
   t.equal(doctor.code, 0);
-  t.match(JSON.parse(doctor.stdout).checks, exactly({}, { name: "features", message: /off: stories, feed/ }));
+  const [, features] = JSON.parse(doctor.stdout).checks;
+  t.match(features, { name: "features", message: /off: stories, feed/ });
 });
 
 t.test("a story is published, though the worker that has its picture in hand knows of none", async (t) => {
