@@ -19,7 +19,7 @@ export interface Warning {
 
 /**
  * A feature: one folder of plugins/. Everything it adds to the program is named here, so that leaving it out of
- * TINTYPE_FEATURES leaves no route, job, command or event handler of it.
+ * TINTYPE_FEATURES leaves no route, job or command of it, and no event handler but `always`.
  */
 export interface Feature {
   name: string;
@@ -47,12 +47,9 @@ export interface Feature {
   /** By oclif id (`users:create`). Loaded when the command map is asked for, so imports must stay light. */
   commands?: Readonly<Record<string, Command.Class>>;
   on?: EventHandlers<Context>;
-  /**
-   * Handlers that are called also where it is off, after those above: by what they are told they make void what servers in
-   * which it is on share, in Redis say.
-   */
+  /** Handlers that are called also where it is off, after those above. They make void what servers in which it is on keep, in Redis say. */
   always?: EventHandlers<Context>;
-  /** Called by each serve and worker in which it is off: it is not told of events there, and what it keeps by them is void. */
+  /** Called by each serve and worker in which it is off: but for `always` it is not told of events there, and what it keeps by them is void. */
   off?: (context: Context) => Promise<void>;
   /**
    * What it keeps of a person, for that person to take along. It is asked of every feature, also of those that are off:

@@ -190,6 +190,16 @@ t.test("a Redis that was emptied, hangs or is gone changes no answer", async (t)
   t.equal(await look(others, viewer, id), missing);
 });
 
+t.test("a Redis that answers and refuses changes no answer either", async (t) => {
+  const { viewer, id } = await seenStory();
+  const viewers = redis.key("story-seen", id);
+  await redis.client().set(viewers, "no set");
+  t.equal(await spare.has(viewer, id), false);
+  t.equal(await look(others, viewer, id), false);
+  t.equal(await look(others, await newAccount(db), id), true);
+  t.equal(await redis.client().type(viewers), "string", "it refused until then");
+});
+
 t.test("who changes something without Redis makes what lies there void", async () => {
   const { author, viewer, id } = await seenStory();
   // As a command does, which does not say at its start that it has none.

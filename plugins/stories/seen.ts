@@ -5,7 +5,7 @@ import type { Tx } from "../../src/db/transaction.ts";
 import { oncePer } from "../../src/log.ts";
 import { endEpochOfOthers } from "../../src/redis/epoch.ts";
 import { CHANGES_KEPT } from "../../src/redis/kept-values.ts";
-import { type RedisStore, RedisUnavailableError } from "../../src/redis/redis.ts";
+import { isReplyError, type RedisStore, RedisUnavailableError } from "../../src/redis/redis.ts";
 import { defineScript, KNOWS_ALL, pgSnapshotArgs } from "../../src/redis/scripts.ts";
 import { activeStories, type RecordedView } from "./view-store.ts";
 
@@ -59,7 +59,9 @@ export class SeenStories {
 
   constructor({ log, ...context }: Pick<Context, "redis" | "notices" | "log">) {
     this.#context = context;
-    this.#complain = oncePer(10_000, (err) => log.warn({ err }, "views of stories are not kept in Redis"));
+    this.#complain = oncePer(10_000, (err) =>
+      log.warn({ err }, "views of stories cannot be looked up, or kept, in Redis"),
+    );
   }
 
   /** Whether the viewer surely has seen the story and may see it now. */
@@ -73,8 +75,11 @@ export class SeenStories {
       // No earlier than the database's clock is: no story is taken to be shown that is over.
       return epoch === redis.epoch() && performance.now() + this.#clock.offset < Number(expires);
     } catch (error) {
+      // Postgres is asked: Redis only spares it work.
       if (error instanceof RedisUnavailableError) return false;
-      throw error;
+      if (!isReplyError(error)) throw error;
+      this.#complain(error);
+      return false;
     }
   }
 

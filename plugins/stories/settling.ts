@@ -1,10 +1,10 @@
 import type { Context } from "../../src/context.ts";
 import { inTransaction } from "../../src/db/transaction.ts";
 import { isOutage } from "../../src/jobs/queue.ts";
-import { lockMediumOfStory, unsettledMedia } from "./store.ts";
+import { lockMediumToSettle, type Unsettled, unsettledMedia } from "./store.ts";
 import { settleStory } from "./stories.ts";
 
-/** Stories of one run; what is left is the next one's. */
+/** Stories of one read. */
 const BATCH = 500;
 
 /**
@@ -13,28 +13,30 @@ const BATCH = 500;
  * @returns how many it looked at. @throws at the end, where some could not be.
  */
 export async function settleLeft(context: Context, signal: AbortSignal): Promise<number> {
-  const media = await unsettledMedia(context.db, BATCH);
-  let failed = 0;
-  for (const mediumId of media) {
-    signal.throwIfAborted();
-    try {
-      await settle(context, mediumId);
-    } catch (error) {
-      // That is so for the rest too.
-      if (isOutage(error)) throw error;
-      failed++;
-      context.log.error({ err: error, medium_id: mediumId }, "a story could not be brought in step with its picture");
+  let [looked, failed] = [0, 0];
+  for (let page: Unsettled[] | null = null; page === null || page.length === BATCH; ) {
+    page = await unsettledMedia(context.db, { limit: BATCH, after: page?.at(-1) ?? null });
+    for (const { medium_id } of page) {
+      signal.throwIfAborted();
+      try {
+        await settle(context, medium_id);
+      } catch (error) {
+        // That is so for the rest too.
+        if (isOutage(error)) throw error;
+        failed++;
+        context.log.error({ err: error, medium_id }, "a story could not be brought in step with its picture");
+      }
     }
+    looked += page.length;
   }
-  if (failed > 0)
-    throw new Error(`${failed} of ${media.length} stories could not be brought in step with their pictures`);
-  return media.length;
+  if (failed > 0) throw new Error(`${failed} of ${looked} stories could not be brought in step with their pictures`);
+  return looked;
 }
 
 async function settle(context: Context, mediumId: string): Promise<void> {
   await inTransaction(context.db, async (tx) => {
     // The medium, then the story: the order in which publishing takes them.
-    const medium = await lockMediumOfStory(tx, mediumId);
+    const medium = await lockMediumToSettle(tx, mediumId);
     if (medium?.state === "ready") await settleStory(tx, context, mediumId, null);
     if (medium?.state === "failed") {
       const { failure_code, failure_message } = medium;

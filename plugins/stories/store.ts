@@ -131,25 +131,36 @@ export async function lockStoryOfMedium(
     .executeTakeFirst();
 }
 
+/** A story that is not in step with its picture, and its place among those. */
+export interface Unsettled {
+  medium_id: string;
+  id: string;
+  at: Date;
+}
+
 /** Media that are processed, one way or the other, and whose stories do not show it; those uploaded first, `limit` at most. */
-export async function unsettledMedia(db: Db, limit: number): Promise<string[]> {
-  const { rows } = await sql<{ id: string }>`
-    SELECT media.id FROM stories JOIN media ON media.id = stories.medium_id
+export async function unsettledMedia(
+  db: Db,
+  { limit, after }: { limit: number; after: Unsettled | null },
+): Promise<Unsettled[]> {
+  const { rows } = await sql<Unsettled>`
+    SELECT media.id AS medium_id, stories.id, stories.created_at AS at FROM stories JOIN media ON media.id = stories.medium_id
     WHERE stories.status <> 'published' AND stories.status <> 'removed'
       AND (media.state = 'ready' OR (media.state = 'failed' AND stories.status = 'processing'))
+      ${after ? sql`AND (stories.created_at, stories.id) > (${after.at}, ${after.id}::uuid)` : sql``}
     ORDER BY stories.created_at, stories.id LIMIT ${limit}`.execute(db);
-  return rows.map(({ id }) => id);
+  return rows;
 }
 
 /** The medium, held against every other change until the transaction ends. */
-export async function lockMediumOfStory(
+export async function lockMediumToSettle(
   tx: Tx,
-  id: string,
+  mediumId: string,
 ): Promise<Pick<MediumRow, "state" | "failure_code" | "failure_message"> | undefined> {
   return tx
     .selectFrom("media")
     .select(["state", "failure_code", "failure_message"])
-    .where("id", "=", id)
+    .where("id", "=", mediumId)
     .forUpdate()
     .executeTakeFirst();
 }

@@ -102,8 +102,9 @@ t.test("of an author with more stories than are counted, what the tray says is s
   const { rows } = await pool.query<{ id: string; published_at: Date }>(
     `UPDATE stories SET published_at = now() - interval '1 day' + n * interval '1 minute',
        expires_at = now() + CASE n WHEN 1 THEN interval '5 minutes' ELSE interval '1 hour' + n * interval '1 minute' END
-     FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM stories) AS numbered WHERE numbered.id = stories.id
-     RETURNING stories.id, published_at`,
+     FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM stories WHERE user_id = $1) AS numbered
+     WHERE numbered.id = stories.id RETURNING stories.id, published_at`,
+    [author],
   );
   rows.sort((one, other) => one.published_at.getTime() - other.published_at.getTime());
   const oldest = rows[0]?.id;

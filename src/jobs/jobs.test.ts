@@ -357,6 +357,12 @@ t.test("the clock's jobs are those of the features that are on", async (t) => {
   const second = await startWorker(t, url, [on], [off]);
   t.same(await schedules(), ["test.on"]);
   await second.stop();
+
+  const both = await startWorker(t, url, [on, off], [], { rescheduleEvery: 100 });
+  const third = await startWorker(t, url, [on], [off]);
+  await waitFor(async () => (await schedules()).includes("test.off"), "the worker that has it on to see to it");
+  await both.stop();
+  await third.stop();
 });
 
 t.test("what changes in a job's definition reaches its queue", async (t) => {

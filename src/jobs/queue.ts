@@ -18,6 +18,11 @@ const HOUR = 3_600;
 const RETENTION = 90 * 24 * HOUR;
 /** The supervisor counts the whole job table every two seconds, so what is done must not pile up in it. */
 const COMPLETED_RETENTION = HOUR;
+/**
+ * Milliseconds after which a worker sees to it that the clock still has its jobs: so long they may be missing where a worker
+ * in which their feature is off was started after it.
+ */
+const RESCHEDULE_EVERY = 60_000;
 /** Of the advisory locks of those who look whether a job waits; any number that nobody else takes. */
 const ENQUEUE_LOCK = 0x6a6f6273;
 /** A job that was put back (an outage, a stop) is taken again after this many seconds. */
@@ -51,7 +56,7 @@ export interface JobQueue {
   readonly enqueueAll: EnqueueAll;
   /**
    * Starts taking jobs; the returned function stops: waits for what runs, and puts the rest back within `timeout` ms.
-   * @param known also the jobs of features that are off: the clock enqueues those no more.
+   * @param known also the jobs of features that are off: the clock enqueues those no more, unless another worker has them on.
    */
   work<Context>(
     jobs: readonly Job<Context>[],
@@ -64,11 +69,13 @@ export interface JobQueue {
 /**
  * Opens the queue on a schema that `installJobQueue` made; it never alters the schema.
  * @param role `worker` also watches over lost jobs and the schedule; `client` only enqueues and looks.
+ * @param options.rescheduleEvery milliseconds.
  */
 export async function openJobQueue(
   connection: pg.PoolConfig,
   log: Logger,
   role: "worker" | "client",
+  { rescheduleEvery = RESCHEDULE_EVERY } = {},
 ): Promise<JobQueue> {
   const takes = role === "worker";
   const boss = new PgBoss({
@@ -86,11 +93,9 @@ export async function openJobQueue(
     maintenanceIntervalSeconds: 600,
     registerInstance: takes,
   });
-  boss.on(
-    "error",
-    // With Postgres down each poll of each queue fails.
-    oncePer(10_000, (error: Error) => log.warn({ err: error }, "job queue")),
-  );
+  // With Postgres down each poll of each queue fails.
+  const complain = oncePer(10_000, (error: unknown) => log.warn({ err: error }, "job queue"));
+  boss.on("error", complain);
   boss.on("warning", (warning) => log.debug({ warning }, "job queue"));
   try {
     await boss.start();
@@ -122,7 +127,9 @@ export async function openJobQueue(
 
   const ending = new AbortController();
   const open: { close?(): Promise<void> }[] = [];
+  let rescheduling: NodeJS.Timeout | undefined;
   const stop = async (timeout: number) => {
+    clearInterval(rescheduling);
     const putBackRest = setTimeout(() => ending.abort(), Math.max(timeout - STOP_RESERVE, timeout / 2));
     await boss.stop({ graceful: true, close: true, timeout });
     clearTimeout(putBackRest);
@@ -141,11 +148,17 @@ export async function openJobQueue(
         await take(boss, job, handler, { concurrency: job.concurrency(context), log, ending: ending.signal });
       }
       for (const { name } of known) {
-        const schedule = jobs.find((job) => job.name === name)?.schedule;
-        // Kept an hour at most: a version that was rolled back leaves schedules behind whose jobs nobody takes.
-        if (schedule) await boss.schedule(name, schedule, {}, { tz: "UTC", retentionSeconds: HOUR });
-        else await boss.unschedule(name);
+        if (!jobs.some((job) => job.name === name && job.schedule)) await boss.unschedule(name);
       }
+      const schedule = async () => {
+        for (const { name, schedule } of jobs) {
+          // Kept an hour at most: a version that was rolled back leaves schedules behind whose jobs nobody takes.
+          if (schedule) await boss.schedule(name, schedule, {}, { tz: "UTC", retentionSeconds: HOUR });
+        }
+      };
+      await schedule();
+      // Again and again: another process, in which the feature of a job is off, may have started since.
+      rescheduling = setInterval(() => void schedule().catch(complain), rescheduleEvery).unref();
       return stop;
     },
   };

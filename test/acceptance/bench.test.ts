@@ -1,5 +1,4 @@
 import t from "tap";
-import { exactly } from "../support/exactly.ts";
 import { run } from "../support/server.ts";
 
 t.test("bench upload measures against a reference in the same run", async (t) => {
@@ -14,14 +13,15 @@ t.test("bench upload measures against a reference in the same run", async (t) =>
     started_at: /^\d{4}-\d\d-\d\dT.*Z$/,
     machine: { cores: Number, node: /^24\./ },
     figures: { uploads: 2, acknowledged_p95_ms: Number, in_feed_when_idle_ms: Number },
-    ratios: exactly({
-      name: "renditions_vs_decode_resize",
-      value: Number,
-      goal: 0.28,
-      holds: report.ratios[0].value >= 0.28,
-      reference: { name: String, value: Number, unit: "pictures/s" },
-      measured: { value: Number, unit: "pictures/s" },
-    }),
   });
-  t.ok(Math.abs(report.ratios[0].measured.value / report.ratios[0].reference.value - report.ratios[0].value) < 0.02);
+  const [renditions] = report.ratios;
+  t.match(renditions, {
+    name: "renditions_vs_decode_resize",
+    value: Number,
+    goal: 0.28,
+    holds: renditions.value >= 0.28,
+    reference: { name: String, value: Number, unit: "pictures/s" },
+    measured: { value: Number, unit: "pictures/s" },
+  });
+  t.ok(Math.abs(renditions.measured.value / renditions.reference.value - renditions.value) < 0.02);
 });

@@ -42,10 +42,11 @@ export async function startWorker(
   url: string,
   jobs: readonly Job<unknown>[],
   off: readonly Job<unknown>[] = [],
+  options: Parameters<typeof openJobQueue>[3] = {},
 ): Promise<TestWorker> {
   const connection = { connectionString: url };
   await installJobQueue(connection, jobs);
-  const queue = await openJobQueue(connection, silent, "worker");
+  const queue = await openJobQueue(connection, silent, "worker", options);
   t.teardown(() => queue.close());
   const stopWork = await queue.work(jobs, null, [...jobs, ...off]);
   let stopped: Promise<void> | null = null;
