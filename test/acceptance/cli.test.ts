@@ -253,7 +253,7 @@ t.test("migrate and migrate --status", async (t) => {
 t.test("doctor in health, and with what is broken", async (t) => {
   const [said, { ok, checks }] = await inBothForms("doctor", 0);
   t.ok(ok);
-  const names = ["node", "features", "pictures", "media store", "staging", "postgres", "schema", "jobs"];
+  const names = ["node", "features", "pictures", "media store", "staging", "postgres", "schema", "jobs", "stories"];
   t.strictSame(
     checks.map((check: { name: string }) => check.name),
     names,
