@@ -14,7 +14,7 @@ import { testDatabase } from "../../test/support/database.ts";
 import { exactly } from "../../test/support/exactly.ts";
 import { openContext } from "../../test/support/product/context.ts";
 import { block } from "../../test/support/product/graph.ts";
-import { endIn, newAccount, publishStory, untilWaiting, uploadStory } from "../../test/support/product/stories.ts";
+import { endIn, newAccount, publishStory, untilWaiting } from "../../test/support/product/stories.ts";
 import { redisService } from "../../test/support/services.ts";
 import { storyCounters } from "./counters.ts";
 import { storyViews } from "./metrics.ts";
@@ -137,16 +137,6 @@ t.test("a viewer whose account is held keeps nobody waiting, and is new once", a
   t.same((await Promise.all(waiting)).at(-1), { reaction: "🔥" });
   t.same(await counted(id), { count: 2, rows: 2 });
   t.equal(await newViews(), before + 2);
-});
-
-t.test("of a story that is not published its author alone is told so", async (t) => {
-  const [author, viewer] = [await person(), await person()];
-  const { id } = await uploadStory(db, author, "everyone");
-  t.strictSame(await Promise.all([author, viewer].map((one) => look(views, one, id))), [
-    "STORY_NOT_PUBLISHED",
-    missing,
-  ]);
-  await t.rejects(views.react(author, id, "👍"), { code: "STORY_NOT_PUBLISHED" });
 });
 
 t.test("reactions", async (t) => {

@@ -3,10 +3,9 @@ import type { Context } from "../../src/context.ts";
 import { coalesce } from "../../src/db/coalesce.ts";
 import { type Db, inTransaction } from "../../src/db/transaction.ts";
 import { keepAnswer, withAnswer } from "../../src/http/idempotency.ts";
-import { cannotReactToOwn, reactionInvalid, storyNotFound, storyNotPublished } from "./errors.ts";
+import { cannotReactToOwn, reactionInvalid, storyNotFound } from "./errors.ts";
 import { storyViews, storyViewsRepeated, storyViewsSpared } from "./metrics.ts";
 import { SeenStories } from "./seen.ts";
-import { findOwn } from "./store.ts";
 import { requireStory } from "./stories.ts";
 import { markViewed } from "./tray-cache.ts";
 import { type RecordedView, recordViews, setReaction, untilFree, type ViewPair } from "./view-store.ts";
@@ -36,7 +35,7 @@ export class Views {
 
   /**
    * Records that the viewer has seen the story. When this resolves it is committed.
-   * @returns whether it is new, which is told once. @throws 404 for a story that is not there, over, or not for the viewer, 409 for one's own before it is published.
+   * @returns whether it is new, which is told once. @throws 404 for a story that is not there, over, or not for the viewer.
    */
   async view(viewerId: string, storyId: string): Promise<{ new_view: boolean }> {
     if (!isUuid(storyId)) throw storyNotFound({});
@@ -60,7 +59,7 @@ export class Views {
 
   /**
    * Reacts to a story, in the place of what one's reaction was. Who had not seen it has now.
-   * @throws 404 and 409 as above, 422 for what is not one emoji, and for one's own story.
+   * @throws 404 as above, 422 for what is not one emoji, and for one's own story.
    */
   async react(viewerId: string, storyId: string, emoji: string): Promise<{ reaction: string }> {
     if (!isUuid(storyId)) throw storyNotFound({});
@@ -94,11 +93,11 @@ export class Views {
     return { reaction: null };
   }
 
-  /** In the given transaction, or with others where there is none. @throws 404, 409, ViewerHeldError */
+  /** In the given transaction, or with others where there is none. @throws 404, ViewerHeldError */
   async #recordOne(db: Db, pair: ViewPair): Promise<RecordedView> {
     const key = keyOf(pair);
     const [view] = db === this.#context.db ? (await this.#batched([key])).values() : await recordViews(db, [pair]);
-    if (!view) throw await refusal(db, pair);
+    if (!view) throw storyNotFound({});
     if (view.viewer_held) throw new ViewerHeldError();
     return view;
   }
@@ -141,12 +140,6 @@ export class Views {
     this.#told.add(view);
     return true;
   }
-}
-
-/** Why there is no view of this story: its author alone knows of one that is not published. */
-async function refusal(db: Db, { story_id, viewer_id }: ViewPair): Promise<Error> {
-  const own = await findOwn(db, viewer_id, story_id);
-  return own && own.status !== "published" ? storyNotPublished({}, { retryAfter: 2 }) : storyNotFound({});
 }
 
 function keyOf({ story_id, viewer_id }: ViewPair): string {
