@@ -117,7 +117,7 @@ t.test("all that is kept of a person, and nothing of others", { buffered: true }
         "likes.json",
         "mutes.json",
       ],
-      ...["close_friends.json", "stories_hidden_from.json", "stories.json", "story_preferences.json"],
+      ...["stories.json", "story_preferences.json"],
       ...["highlights.json", "story_views.json", `stories/${story}.webp`],
       ...["notifications.json", "notification_preferences.json"],
       ...["posts.json", "profile.json", "saved.json", "sent_follow_requests.json", "sessions.json"],
