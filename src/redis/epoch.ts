@@ -75,8 +75,13 @@ export function openEpoch(db: Db): Epoch {
   };
 }
 
+/** Transactions that have asked already: one change may be of concern to several who keep something in Redis. */
+const asked = new WeakSet<Tx>();
+
 /** For a change that a process without Redis makes: where others use one, all that it holds is void with the commit. */
 export async function endEpochOfOthers(tx: Tx, notices: Notices): Promise<void> {
+  if (asked.has(tx)) return;
+  asked.add(tx);
   const result = await tx
     .updateTable("redis_epoch")
     .set({ number: sql`number + 1` })

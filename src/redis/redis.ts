@@ -84,6 +84,8 @@ class Store implements RedisStore {
   readonly #closing = new AbortController();
   /** Transactions that have begun a new epoch already. */
   readonly #ended = new WeakSet<Tx>();
+  /** Of transactions that invalidate, their ids. */
+  readonly #xids = new WeakMap<Tx, string>();
   #beginning: Promise<void> | null = null;
   #client: RedisClient;
   /** Whether the process at the other end is known to be the one that was told of every change. */
@@ -157,9 +159,9 @@ class Store implements RedisStore {
   }
 
   async invalidate(tx: Tx, work: (xid: string) => Promise<unknown>): Promise<void> {
-    const { rows } = await sql<{ xid: string }>`SELECT pg_current_xact_id()::text AS xid`.execute(tx);
-    const xid = rows[0]?.xid ?? "";
     if (this.#ended.has(tx)) return;
+    const xid = this.#xids.get(tx) ?? (await currentXid(tx));
+    this.#xids.set(tx, xid);
     try {
       await work(xid);
     } catch (error) {
@@ -278,6 +280,11 @@ class Store implements RedisStore {
       return null;
     }
   }
+}
+
+async function currentXid(tx: Tx): Promise<string> {
+  const { rows } = await sql<{ xid: string }>`SELECT pg_current_xact_id()::text AS xid`.execute(tx);
+  return rows[0]?.xid ?? "";
 }
 
 /** By which keys are spread over a cluster. */
