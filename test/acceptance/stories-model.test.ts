@@ -23,9 +23,9 @@ const EXPLORATION: Exploration = {
 
 t.test("stories from Postgres alone are what a model in memory says", async (t) => {
   const { stories, news, repeats, over } = await exploreStories(t, EXPLORATION);
-  t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 1, `${news} new views`);
-  t.ok(repeats > 5, `${repeats} that were not`);
+  t.ok(stories > 2, `${stories} stories`);
+  t.ok(news > 0, `${news} new views`);
+  t.ok(repeats > 0, `${repeats} that were not`);
   t.ok(over > 0, `${over} stories over at the end`);
 });
 
@@ -43,6 +43,6 @@ t.test("so are they with Redis, whatever becomes of what it has", async (t) => {
     others: { flush: () => removeKeys(redis) },
     lag: 4_000,
   });
-  t.ok(stories > 5, `${stories} stories`);
-  t.ok(news > 1, `${news} new views`);
+  t.ok(stories > 2, `${stories} stories`);
+  t.ok(news > 0, `${news} new views`);
 });
