@@ -287,7 +287,7 @@ t.test("an operator resets limits of a server without Redis, and doctor counts t
   t.equal((await run(["limits", "reset", "ivo", "--action", "nothing"], env)).code, 2);
   const reset = await run(["limits", "reset", "ivo", "--json"], env);
   t.equal(reset.code, 0);
-  t.match(JSON.parse(reset.stdout).reset, exactly("follow"));
+  t.ok(JSON.parse(reset.stdout).reset.includes("follow"));
   t.equal((await follow()).status, 200);
 
   const doctor = async (which = "limits", settings: Record<string, string> = {}) => {
