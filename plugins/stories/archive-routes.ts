@@ -1,12 +1,12 @@
 import { Type } from "typebox";
 import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
-import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
+import { PageQuery, pageOf, pageRequest } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
-import { mediaUrls } from "../tickets/index.ts";
 import { changeStoryPreferences, storyPreferences } from "./archive.ts";
 import { listArchive } from "./archive-store.ts";
-import { Story, toStory } from "./schemas.ts";
+import { sendStories } from "./pages.ts";
+import { Story } from "./schemas.ts";
 
 const tags = ["Stories"];
 
@@ -15,7 +15,7 @@ const StoryPreferences = Type.Object({
 });
 
 export async function archiveRoutes(app: App, context: Context): Promise<void> {
-  const { config, db } = context;
+  const { db } = context;
 
   app.get(
     "/me/story-preferences",
@@ -59,14 +59,7 @@ export async function archiveRoutes(app: App, context: Context): Promise<void> {
       const viewer = viewerOf(request);
       const { limit, after } = pageRequest(request.query);
       const rows = await listArchive(db, viewer.id, { limit: limit + 1, after });
-      const urls = await mediaUrls(context, viewer.id);
-      return sendPage(request, reply, {
-        rows,
-        limit,
-        publicUrl: config.public_url,
-        position: (row) => ({ at: row.published_at, id: row.id }),
-        item: (row) => toStory(row, urls),
-      });
+      return sendStories(request, reply, context, { rows, limit });
     },
   );
 }

@@ -19,7 +19,8 @@ import {
   TITLE_LENGTH,
   takeFromHighlight,
 } from "./highlights.ts";
-import { Story, toStory } from "./schemas.ts";
+import { sendStories } from "./pages.ts";
+import { Story } from "./schemas.ts";
 
 const tags = ["Stories"];
 const Title = Type.String({ description: `1 to ${TITLE_LENGTH} characters` });
@@ -174,14 +175,7 @@ export async function highlightRoutes(app: App, context: Context): Promise<void>
       const { limit, after } = pageRequest(request.query);
       const page = { highlightId: highlight.id, limit: limit + 1, after };
       const rows = await listHighlightStories(db, viewer.id, page);
-      const urls = await mediaUrls(context, viewer.id);
-      return sendPage(request, reply, {
-        rows,
-        limit,
-        publicUrl: config.public_url,
-        position: (row) => ({ at: row.published_at, id: row.id }),
-        item: (row) => toStory(row, urls),
-      });
+      return sendStories(request, reply, context, { rows, limit });
     },
   );
 }

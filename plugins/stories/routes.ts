@@ -5,13 +5,14 @@ import type { Context } from "../../src/context.ts";
 import { viewerOf } from "../../src/http/auth.ts";
 import { invalidRequest, invalidValue } from "../../src/http/errors.ts";
 import { IdParams } from "../../src/http/ids.ts";
-import { PageQuery, pageOf, pageRequest, sendPage } from "../../src/http/paging.ts";
+import { PageQuery, pageOf, pageRequest } from "../../src/http/paging.ts";
 import type { App } from "../../src/http/types.ts";
 import { blankToNull } from "../../src/text.ts";
 import { UserParams } from "../accounts/index.ts";
 import { requireSeen } from "../graph/index.ts";
 import { ALT_TEXT_LENGTH, largestUpload, receiveUpload, type UploadRules } from "../media/index.ts";
 import { mediaUrls } from "../tickets/index.ts";
+import { sendStories } from "./pages.ts";
 import { AudienceName, DURATION, Story, toStory } from "./schemas.ts";
 import { listStories } from "./store.ts";
 import { createStory, removeStory, requireStory } from "./stories.ts";
@@ -91,14 +92,7 @@ export async function storyRoutes(app: App, context: Context): Promise<void> {
       const author = await requireSeen(db, viewer.id, request.params.username);
       const { limit, after } = pageRequest(request.query);
       const rows = await listStories(db, viewer.id, { authorId: author.id, limit: limit + 1, after });
-      const urls = await mediaUrls(context, viewer.id);
-      return sendPage(request, reply, {
-        rows,
-        limit,
-        publicUrl: config.public_url,
-        position: (row) => ({ at: row.published_at, id: row.id }),
-        item: (row) => toStory(row, urls),
-      });
+      return sendStories(request, reply, context, { rows, limit });
     },
   );
 

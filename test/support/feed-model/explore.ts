@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import type { Answer, Json } from "../client.ts";
 import { CHANGES, copyOf, ordersOf, shown, storedGraph, told } from "../graph-model.ts";
+import { playRounds } from "../play.ts";
 import { checkPage, type Read, type Walk, walkOn } from "./check.ts";
 import { type Done, Doubts, keysOf } from "./doubts.ts";
 import { performWith } from "./model.ts";
@@ -49,24 +49,8 @@ export async function explore(t: Test, options: Exploration): Promise<Explored> 
   });
   const explorer = new Explorer(world, options);
   await explorer.begin();
-  const { people, disturbances, others = {}, runs, roundsEach, seed } = options;
-  const played = fc.array(rounds(people, disturbances, Object.keys(others)), {
-    minLength: roundsEach,
-    maxLength: roundsEach,
-  });
-  const { failed, numRuns, errorInstance } = await fc.check(
-    fc.asyncProperty(played, async (played) => {
-      try {
-        for (const round of played) await explorer.play(round);
-        await explorer.compareAll();
-      } catch (error) {
-        throw new Error(`${error}\nafter\n${explorer.history.join("\n")}`, { cause: error });
-      }
-    }),
-    // Each run goes on from where the one before has come, so a failure is not made smaller but shown as it was.
-    { numRuns: runs, seed, endOnFailure: true },
-  );
-  if (failed) throw new Error(`TINTYPE_TEST_SEED=${seed}, run ${numRuns}: ${errorInstance}`, { cause: errorInstance });
+  const { people, disturbances, others = {} } = options;
+  await playRounds(explorer, rounds(people, disturbances, Object.keys(others)), options);
   return explorer.explored;
 }
 

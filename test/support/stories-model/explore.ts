@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import fc from "fast-check";
 import type { Answer, Json } from "../client.ts";
 import { startWorld, type World, type WorldOptions } from "../feed-model/world.ts";
 import { CHANGES } from "../graph-model.ts";
 import { picture } from "../pictures.ts";
+import { playRounds } from "../play.ts";
 import { start, waitFor } from "../server.ts";
 import { storyForm } from "../stories.ts";
 import { checkList, checkStatus, checkStory, checkTray, checkViewers, type Read, wrong } from "./check.ts";
@@ -50,24 +50,8 @@ export async function exploreStories(t: Test, options: Exploration): Promise<Exp
   });
   const explorer = new Explorer(world, options);
   await explorer.begin();
-  const { people, disturbances, others = {}, runs, roundsEach, seed } = options;
-  const played = fc.array(rounds(people, disturbances, Object.keys(others)), {
-    minLength: roundsEach,
-    maxLength: roundsEach,
-  });
-  const { failed, numRuns, errorInstance } = await fc.check(
-    fc.asyncProperty(played, async (played) => {
-      try {
-        for (const round of played) await explorer.play(round);
-        await explorer.compareAll();
-      } catch (error) {
-        throw new Error(`${error}\nafter\n${explorer.history.join("\n")}`, { cause: error });
-      }
-    }),
-    // Each run goes on from where the one before has come, so a failure is not made smaller but shown as it was.
-    { numRuns: runs, seed, endOnFailure: true },
-  );
-  if (failed) throw new Error(`TINTYPE_TEST_SEED=${seed}, run ${numRuns}: ${errorInstance}`, { cause: errorInstance });
+  const { people, disturbances, others = {} } = options;
+  await playRounds(explorer, rounds(people, disturbances, Object.keys(others)), options);
   return explorer.explored;
 }
 
